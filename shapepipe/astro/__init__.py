@@ -1,0 +1,1 @@
+"""The toolbox: arrays in, arrays out; no framework."""

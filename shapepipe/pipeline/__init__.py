@@ -1,0 +1,1 @@
+"""The framework: options, matching, planning, dispatch, records. Knows nothing of the sky."""

@@ -1,0 +1,1 @@
+"""The measure: metacalibration, Gaussian fits, moments, responses; arrays in, arrays out."""

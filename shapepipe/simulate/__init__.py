@@ -1,0 +1,1 @@
+"""A sky with known truth: exposures and their catalogues."""
