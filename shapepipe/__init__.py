@@ -1,3 +1,26 @@
-"""ShapePipe: from survey images to weak-lensing shear catalogues."""
+"""ShapePipe: from survey images to weak-lensing shear catalogues.
+
+What the author of a runner needs stands here; `shapepipe.run(path)` runs an INI file from Python.
+"""
+
+from shapepipe.errors import BadInput, ConfigurationError, NoUsableData, ProgramFailed
+from shapepipe.pipeline.options import Address, Folder, InputFile, Options, option
+from shapepipe.pipeline.runner import Input, Output, Program, runner
 
 __version__ = "2.0.0.dev0"
+
+__all__ = [
+    "Address",
+    "BadInput",
+    "ConfigurationError",
+    "Folder",
+    "Input",
+    "InputFile",
+    "NoUsableData",
+    "Options",
+    "Output",
+    "Program",
+    "ProgramFailed",
+    "option",
+    "runner",
+]

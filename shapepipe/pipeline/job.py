@@ -1,0 +1,348 @@
+"""A job: what a runner is given, and the outcome that comes back.
+
+`run_job` is called in a worker process for every unit under every pool. It never raises. Products
+are written in a private directory and renamed into the step's output directory only on success.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import logging
+import os
+import resource
+import shutil
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from shapepipe.errors import NoUsableData, ShapePipeError
+from shapepipe.pipeline.logs import job_logger
+from shapepipe.pipeline.program import ProgramResult, call_program
+from shapepipe.pipeline.runner import Runner
+
+OK, EMPTY, FAILED, TIMEOUT, LOST = "ok", "empty", "failed", "timeout", "lost"
+OUTCOMES = (OK, EMPTY, FAILED, TIMEOUT, LOST)
+
+
+class Task(NamedTuple):
+    """One job as it travels to a worker.
+
+    `inputs` holds one path per input role that is not gathered, in the order of declaration.
+    `attempt` names the private directory, which has never existed before.
+    """
+
+    step: int
+    row: int
+    number: str
+    inputs: tuple[str, ...]
+    attempt: str
+    share: tuple[int, int] | None = None
+
+
+@dataclass
+class StepContext:
+    """What all jobs of a step have in common; sent to each worker once.
+
+    Attributes
+    ----------
+    runner : Runner
+        Looked up again by name in the worker.
+    opts : Options
+        Resolved options.
+    roles : tuple of str
+        Roles of the inputs that come with each task.
+    gathered : dict
+        Role -> {number: path} for inputs that are handed over whole.
+    output, scratch : str
+        The step's output directory, and where attempts make their private directories.
+    programs : dict
+        Name of a program -> its full path.
+    """
+
+    runner: Runner
+    opts: Any
+    roles: tuple[str, ...]
+    output: str
+    scratch: str
+    logs: str
+    gathered: dict[str, dict[str, str]] = field(default_factory=dict)
+    programs: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def expected(self) -> list[tuple[str, list[str], list[str], str, bool]]:
+        """Declared products: (role, patterns, suffixes, extension, optional)."""
+        return [
+            (out.role, out.patterns(self.opts), out.suffixes(self.opts), out.extension(self.opts),
+             out.optional)
+            for out in self.runner.active_outputs(self.opts)
+            if not out.many
+        ]  # fmt: skip
+
+    @cached_property
+    def many(self) -> set[str]:
+        """Roles whose file names only the job knows."""
+        return {out.role for out in self.runner.active_outputs(self.opts) if out.many}
+
+
+class Outcome(NamedTuple):
+    """What became of a task, as it travels back."""
+
+    step: int
+    row: int
+    status: str
+    wall: float
+    cpu: float
+    memory: int
+    started: float
+    products: tuple[str, ...] = ()
+    metrics: dict | None = None
+    error: str = ""
+    log: str = ""
+    identities: tuple[str, ...] = ()
+
+
+class Rows(NamedTuple):
+    """The share of a catalogue's rows that a job of scope `rows` takes."""
+
+    index: int
+    count: int
+
+    def of(self, n_rows: int) -> slice:
+        """Slice of this share in a table of `n_rows` rows."""
+        return slice(self.index * n_rows // self.count, (self.index + 1) * n_rows // self.count)
+
+
+class Job:
+    """What a runner is given: its inputs, the paths of its products, a log, a random generator."""
+
+    def __init__(self, context: StepContext, task: Task, scratch: Path):
+        self._context, self._task = context, task
+        self.scratch = scratch
+        self.number = task.number
+        self.rows = Rows(*task.share) if task.share else Rows(0, 1)
+        self.inputs: dict[str, Any] = {
+            role: Path(path) for role, path in zip(context.roles, task.inputs, strict=True) if path
+        }
+        for role, paths in context.gathered.items():
+            self.inputs[role] = {number: Path(path) for number, path in paths.items()}
+        self.promised: list[Path] = []
+        self.program_memory = 0
+
+    def output(self, role: str, *, suffix: str = "", pattern: str = "", name: str = "") -> Path:
+        """Path, in the private directory, at which to write a product.
+
+        Parameters
+        ----------
+        role : str
+            Declared role.
+        suffix : str
+            For products that are expanded: what is added to the number.
+        pattern : str
+            For roles with several patterns: which of them.
+        name : str
+            For roles declared with `many`: the whole file name.
+        """
+        if role in self._context.many:
+            path = self.scratch / name
+            self.promised.append(path)
+        else:
+            patterns, suffixes, ext = self._declared(role)
+            pattern = pattern or patterns[0]
+            if pattern not in patterns or suffix not in suffixes:
+                raise KeyError(
+                    f"output {role!r} has no {pattern + suffix!r} (allowed: {patterns} x {suffixes})"
+                )
+            path = self.scratch / f"{pattern}{self.number}{suffix}{ext}"
+        if path.parent != self.scratch:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _declared(self, role):
+        for name, patterns, suffixes, ext, _ in self._context.expected:
+            if name == role:
+                return patterns, suffixes, ext
+        names = sorted({item[0] for item in self._context.expected} | self._context.many)
+        raise KeyError(f"{self._context.runner.name} declares no output {role!r} (allowed: {names})")
+
+    @cached_property
+    def log(self) -> logging.Logger:
+        """Log of this job: part of the step's log, or a file of its own when the job fails."""
+        return job_logger(self.scratch / LOG_FILE)
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        """Random generator that depends on runner and number alone."""
+        words = f"{self._context.runner.name}{self.number}".encode()
+        seed = int.from_bytes(hashlib.sha256(words).digest()[:8], "big")
+        return np.random.default_rng(seed)
+
+    def call(self, program: str, arguments: Sequence, **how) -> ProgramResult:
+        """Run a declared program with a list of arguments; see `program.call_program`."""
+        path = self._context.programs.get(program)
+        if path is None:
+            declared = sorted(self._context.programs)
+            raise KeyError(f"program {program!r} is not declared (declared: {declared})")
+        words = [path, *arguments]
+        self.log.info("%s", " ".join(str(word) for word in words))
+        result = call_program(words, cwd=how.pop("cwd", self.scratch), **how)
+        self.program_memory = max(self.program_memory, result.peak_memory)
+        if result.output:
+            self.log.info("%s", result.output)
+        return result
+
+    def write_json(self, role: str, value, **where) -> Path:
+        """Write a product as JSON."""
+        path = self.output(role, **where)
+        path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        return path
+
+
+LOG_FILE = "job.log"
+LOG_KEPT = 65536
+"""Bytes of a successful job's log that go to the log of its step."""
+
+
+def run_job(context: StepContext, task: Task) -> Outcome:
+    """Do one job; whatever happens, an outcome comes back."""
+    started, wall, cpu = time.time(), time.perf_counter(), _cpu_seconds()
+    _reset_peak_memory()
+    scratch = os.path.join(context.scratch, task.attempt)
+    job, status, error, metrics, products, identities = None, FAILED, "", None, (), ()
+    try:
+        identities = tuple(identity(path) for path in task.inputs)
+        os.mkdir(scratch)
+        job = Job(context, task, Path(scratch))
+        metrics = _plain_metrics(context.runner.function(job, context.opts))
+        products = _commit(job, context, task)
+        status = OK
+    except NoUsableData as none:
+        status, error = EMPTY, str(none)
+    except (Exception, SystemExit) as raised:
+        error = describe_error(raised)
+        if job is not None:
+            job.log.error("%s", traceback.format_exc())
+    log = _collect_log(job, scratch, context, task, status)
+    shutil.rmtree(scratch, ignore_errors=True) if job is None or os.listdir(scratch) else os.rmdir(scratch)
+    memory = max(_peak_memory(), job.program_memory if job else 0)
+    return Outcome(
+        task.step, task.row, status, time.perf_counter() - wall, _cpu_seconds() - cpu, memory, started,
+        products, metrics, error, log, identities,
+    )  # fmt: skip
+
+
+def describe_error(error: BaseException) -> str:
+    """One line that says what went wrong."""
+    text = str(error).strip() or "(no message)"
+    if isinstance(error, ShapePipeError):
+        return text
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        text = f"{error.strerror}: {error.filename}"
+    return f"{type(error).__name__}: {text}"
+
+
+def identity(path: str) -> str:
+    """Size and modification time of a file, which stand for its content; '-' for no file."""
+    if not path:
+        return "-"
+    found = os.stat(path)
+    return f"{found.st_size}:{found.st_mtime_ns}"
+
+
+def _plain_metrics(metrics) -> dict | None:
+    if metrics is None:
+        return None
+    if not isinstance(metrics, dict):
+        raise TypeError(f"a runner returns a dict of metrics or None, not {type(metrics).__name__}")
+    return {str(key): value.item() if hasattr(value, "item") else value for key, value in metrics.items()}
+
+
+def _commit(job: Job, context: StepContext, task: Task) -> tuple[str, ...]:
+    """Rename the products into the output directory; all must be there before the first moves."""
+    ready, missing = [], []
+    for role, patterns, suffixes, ext, optional in context.expected:
+        for pattern in patterns:
+            for suffix in suffixes:
+                name = f"{pattern}{task.number}{suffix}{ext}"
+                if os.path.exists(f"{job.scratch}/{name}"):
+                    ready.append(name)
+                elif not optional:
+                    missing.append(f"{name} ({role})")
+    ready += [str(path.relative_to(job.scratch)) for path in job.promised if path.exists()]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise FileNotFoundError(f"product not written: {', '.join(missing[:3])}{more}")
+    for name in ready:
+        target = f"{context.output}/{name}"
+        try:
+            os.rename(f"{job.scratch}/{name}", target)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.rename(f"{job.scratch}/{name}", target)
+    return tuple(ready)
+
+
+def _collect_log(job, scratch, context, task, status) -> str:
+    """Hand back the log of a job that went well; keep that of a failed one as a file."""
+    path = os.path.join(scratch, LOG_FILE)
+    if job is None or "log" not in job.__dict__:
+        return ""
+    for handler in job.log.handlers:
+        handler.close()
+    try:
+        if status == FAILED:
+            os.makedirs(context.logs, exist_ok=True)
+            os.replace(path, os.path.join(context.logs, failed_log_name(task)))
+            return ""
+        with open(path, "rb") as stream:
+            return stream.read(LOG_KEPT).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def failed_log_name(task: Task) -> str:
+    """Name of the log file of a job that failed."""
+    share = f"_{task.share[0] + 1}of{task.share[1]}" if task.share else ""
+    return f"process{task.number or '_serial'}{share}.log"
+
+
+def _cpu_seconds() -> float:
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def _reset_peak_memory() -> None:
+    try:
+        fd = os.open("/proc/self/clear_refs", os.O_WRONLY)
+    except OSError:
+        return
+    try:
+        os.write(fd, b"5")
+    finally:
+        os.close(fd)
+
+
+def _peak_memory() -> int:
+    """Peak memory of this process in bytes, since the last reset where the kernel can do that."""
+    try:
+        fd = os.open("/proc/self/status", os.O_RDONLY)
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    try:
+        text = os.read(fd, 4096)
+    finally:
+        os.close(fd)
+    at = text.find(b"VmHWM:")
+    return int(text[at + 6 : text.find(b"kB", at)]) * 1024 if at >= 0 else 0
+
+
+def collect_garbage() -> None:
+    """Free cycles between jobs, so that one job's arrays do not count against the next."""
+    gc.collect()

@@ -1,0 +1,51 @@
+"""Where log lines go: the terminal, the run's log, one log per step, one per failed job."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+LINE = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S")
+
+
+def job_logger(path: Path) -> logging.Logger:
+    """Make a logger that opens its file at the first line, so that a silent job costs no file."""
+    logger = logging.Logger("job", logging.INFO)
+    handler = logging.FileHandler(path, delay=True, encoding="utf-8")
+    handler.setFormatter(LINE)
+    logger.addHandler(handler)
+    return logger
+
+
+def run_logger(path: Path, verbose: bool) -> logging.Logger:
+    """Make the logger of a run: everything to its file, and warnings to the terminal if verbose."""
+    logger = logging.Logger("run", logging.INFO)
+    to_file = logging.FileHandler(path, encoding="utf-8")
+    to_file.setFormatter(LINE)
+    logger.addHandler(to_file)
+    return logger
+
+
+class StepLog:
+    """The log of a step: the texts of its jobs, one after the other, each found by its offset."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._stream = None
+
+    def add(self, title: str, text: str) -> tuple[int, int]:
+        """Append the log of one job; return where it starts and how long it is, in bytes."""
+        if self._stream is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = open(self.path, "ab")  # noqa: SIM115 (open as long as the step runs)
+        start = self._stream.tell()
+        data = f"== {title}\n{text.rstrip()}\n".encode()
+        self._stream.write(data)
+        self._stream.flush()
+        return start, len(data)
+
+    def close(self) -> None:
+        """Close the file, if any line was written."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None

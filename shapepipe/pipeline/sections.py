@@ -1,0 +1,96 @@
+"""The INI sections of the framework itself: DEFAULT, EXECUTION, FILE, JOB, WORKER."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
+
+from shapepipe.pipeline.options import Address, Duration, Folder, Section, option
+
+
+def _plain_name(text: str) -> str:
+    if not text or re.search(r"[\s/]", text):
+        raise ValueError(f"{text!r} is not a name (allowed: no blanks, no '/')")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_plain_name)]
+
+
+class DefaultSection(Section):
+    """[DEFAULT]: how the run is called."""
+
+    verbose: bool = option(True, doc="Show progress and messages on the terminal as well as in the log.")
+    run_name: Name = option("shapepipe_run", doc="Base of the run directory's name.")
+    run_datetime: bool = option(True, doc="Append date and time (_YYYY-MM-DD_HH-MM-SS) to RUN_NAME.")
+
+
+class ExecutionSection(Section):
+    """[EXECUTION]: what runs, and on what."""
+
+    module: list[str] = option(
+        doc="Runners in order: names, or package.module:function. A name may appear more than once."
+    )
+    mode: Literal["smp", "mpi", "serial"] = option(
+        "smp", doc="Pool: worker processes here, ranks of mpiexec, or one worker."
+    )
+    module_path: list[str] = option([], doc="Folders with runners of your own, one file each.")
+
+
+class FileSection(Section):
+    """[FILE]: where files are and how they are named."""
+
+    log_name: Name = option("shapepipe", doc="Name of the run's log in logs/.")
+    run_log_name: Name = option(
+        "shapepipe_runs", doc="Name (without .txt) of the list of all runs in OUTPUT_DIR."
+    )
+    input_dir: Address | None = option(
+        None, doc="Directories or addresses (last:, all:, RUN:runner) that hold the inputs."
+    )
+    output_dir: Folder = option(doc="Existing directory in which the run directory is made.")
+    file_pattern: list[str] | None = option(
+        None, doc="File names before the number, for steps that read INPUT_DIR of this section."
+    )
+    file_ext: list[str] | None = option(None, doc="Extensions that go with FILE_PATTERN.")
+    numbering_scheme: str | None = option(
+        None, doc="Form of the number in file names: one zero = digits, several = that many digits."
+    )
+    number_list: str | None = option(
+        None, doc="Numbers to process: a comma list, or a file with one number a line."
+    )
+    correct_file_pattern: bool = option(
+        True, doc="Accept a FILE_PATTERN that is only part of the name before the number."
+    )
+
+
+class JobSection(Section):
+    """[JOB]: how many jobs at a time, and for how long."""
+
+    smp_batch_size: int = option(1, at_least=1, doc="Number of jobs that run at the same time.")
+    smp_backend: Literal["supervised", "loky", "multiprocessing", "threading"] = option(
+        "supervised",
+        doc="What hands out the jobs under smp; in each, a job runs in a supervised process.",
+    )
+    timeout: Duration | None = option(
+        None, doc="Longest time of one job, in seconds or H:M:S; its programs are ended as well."
+    )
+
+
+class WorkerSection(Section):
+    """[WORKER]: what workers show."""
+
+    process_print_limit: int = option(
+        200, at_least=0, unit="characters", doc="Longest list of unit numbers shown in a message."
+    )
+
+
+SECTIONS = {
+    "DEFAULT": DefaultSection,
+    "EXECUTION": ExecutionSection,
+    "FILE": FileSection,
+    "JOB": JobSection,
+    "WORKER": WorkerSection,
+}
+"""Section name to declaration. Everything else in an INI file is the section of a runner."""
