@@ -6,7 +6,6 @@ are written in a private directory and renamed into the step's output directory 
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import logging
@@ -230,12 +229,19 @@ def run_job(context: StepContext, task: Task) -> Outcome:
         if job is not None:
             job.log.error("%s", traceback.format_exc())
     log = _collect_log(job, scratch, context, task, status)
-    shutil.rmtree(scratch, ignore_errors=True) if job is None or os.listdir(scratch) else os.rmdir(scratch)
+    _remove(scratch)
     memory = max(_peak_memory(), job.program_memory if job else 0)
     return Outcome(
         task.step, task.row, status, time.perf_counter() - wall, _cpu_seconds() - cpu, memory, started,
         products, metrics, error, log, identities,
     )  # fmt: skip
+
+
+def _remove(scratch: str) -> None:
+    try:
+        os.rmdir(scratch)
+    except OSError:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def describe_error(error: BaseException) -> str:
@@ -341,8 +347,3 @@ def _peak_memory() -> int:
         os.close(fd)
     at = text.find(b"VmHWM:")
     return int(text[at + 6 : text.find(b"kB", at)]) * 1024 if at >= 0 else 0
-
-
-def collect_garbage() -> None:
-    """Free cycles between jobs, so that one job's arrays do not count against the next."""
-    gc.collect()

@@ -1,0 +1,275 @@
+"""What a run leaves behind: its directory, run.json, outcomes.jsonl, the list of runs; and the lock.
+
+The record of an outcome is one line of `outcomes.jsonl`, written at once and after the products have
+their final names: it is the commit. No record, not done. A torn last line, which only a crash leaves,
+is closed when the file is next opened, and is skipped by whoever reads.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import json
+import os
+import platform
+import socket
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from shapepipe.errors import RunRefused
+
+OUTCOMES_FILE = "outcomes.jsonl"
+RUN_FILE = "run.json"
+LOCK_FILE = "lock"
+FINISHED_FILE = "finished.json"
+
+
+class Record(NamedTuple):
+    """What is kept of an outcome, as the next start of the run needs it."""
+
+    status: str
+    attempt: int
+    fingerprint: str
+    inputs: tuple[str, ...]
+    products: tuple[str, ...]
+    wall: float
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file under a part name and rename it, so that it is there whole or not at all."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with open(part, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(part, path)
+
+
+class RunDirectory:
+    """The directory of a run.
+
+    Parameters
+    ----------
+    path : Path
+        `OUTPUT_DIR/<run name>`.
+    """
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        self._lock = self._outcomes = None
+        self._folders: dict[str, int] = {}
+
+    def exists(self) -> bool:
+        """Whether a run of this name was started before."""
+        return (self.path / RUN_FILE).is_file()
+
+    def output(self, label: str) -> Path:
+        """Directory of a step's products."""
+        return self.path / label / "output"
+
+    def logs(self, label: str) -> Path:
+        """Directory of a step's logs."""
+        return self.path / label / "logs"
+
+    @property
+    def scratch(self) -> Path:
+        """Where attempts work."""
+        return self.path / "tmp"
+
+    def acquire(self) -> None:
+        """Take the run for this process, until it ends.
+
+        Raises
+        ------
+        RunRefused
+            When another process has it; says which.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.read(self._lock, 4096).decode(errors="replace").strip() or "an unknown process"
+            os.close(self._lock)
+            self._lock = None
+            raise RunRefused(f"{self.path} is being run by {owner}") from None
+        started = datetime.now().isoformat(" ", "seconds")
+        owner = f"process {os.getpid()} on {socket.gethostname()} since {started}\n"
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, owner.encode(), 0)
+
+    def open(self) -> None:
+        """Open the records for writing; a torn last line is closed."""
+        path = self.path / OUTCOMES_FILE
+        self._outcomes = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        size = os.fstat(self._outcomes).st_size
+        if size and os.pread(self._outcomes, 1, size - 1) != b"\n":
+            os.write(self._outcomes, b"\n")
+        self._folders = {folder: index for index, folder in _folders(path).items()}
+
+    def close(self) -> None:
+        """Close the records and let go of the run."""
+        for name in ("_outcomes", "_lock"):
+            descriptor = getattr(self, name)
+            if descriptor is not None:
+                os.close(descriptor)
+                setattr(self, name, None)
+
+    def commit(self, line: dict) -> None:
+        """Append one record, with a single write.
+
+        Raises
+        ------
+        OSError
+            When it cannot be written whole; the run must then stop.
+        """
+        data = json.dumps(line, separators=(",", ":"), default=str).encode() + b"\n"
+        written = os.write(self._outcomes, data)
+        if written != len(data):
+            os.ftruncate(self._outcomes, os.fstat(self._outcomes).st_size - written)
+            raise OSError(28, "No space left on device", str(self.path / OUTCOMES_FILE))
+
+    def file_key(self, path: str, identity: str) -> str:
+        """Short form of an input file in a record: number of its folder, name, size and time."""
+        folder, _, name = path.rpartition("/")
+        index = self._folders.get(folder)
+        if index is None:
+            index = self._folders[folder] = len(self._folders)
+            self.commit({"folder": index, "path": folder})
+        return f"{index}/{name}:{identity}"
+
+    def read_run(self) -> dict:
+        """Content of run.json.
+
+        Raises
+        ------
+        RunRefused
+            When there is none, or it cannot be read.
+        """
+        path = self.path / RUN_FILE
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunRefused(f"{self.path} is not the directory of a run: there is no {RUN_FILE}") from None
+        except ValueError as error:
+            raise RunRefused(f"{path}: cannot be read: {error}") from error
+
+    def write_run(self, content: dict) -> None:
+        """Replace run.json."""
+        write_atomically(self.path / RUN_FILE, json.dumps(content, indent=1, default=str) + "\n")
+
+    def records(self) -> dict[tuple[str, str], Record]:
+        """Newest record of every unit: (step label, number with share) -> Record."""
+        newest = {}
+        for line in self.lines():
+            if "status" in line:
+                newest[line["step"], unit_key(line)] = Record(
+                    line["status"],
+                    line.get("try", 1),
+                    line.get("print", ""),
+                    tuple(line.get("in", ())),
+                    tuple(line.get("out", ())),
+                    line.get("wall", 0.0),
+                )
+        return newest
+
+    def lines(self) -> Iterator[dict]:
+        """All whole lines of the records, oldest first."""
+        path = self.path / OUTCOMES_FILE
+        if not path.is_file():
+            return
+        with open(path, "rb") as stream:
+            for raw in stream:
+                try:
+                    yield json.loads(raw)
+                except ValueError:
+                    continue
+
+    def folders(self) -> dict[int, str]:
+        """Folders that records name by number."""
+        return _folders(self.path / OUTCOMES_FILE)
+
+    def finish_step(self, label: str, counts: dict[str, int], products: int) -> None:
+        """Note that a step has come to its end; this is what `last:` looks for."""
+        folder = self.path / label
+        folder.mkdir(exist_ok=True)
+        note = {"counts": counts, "products": products, "at": time.time()}
+        write_atomically(folder / FINISHED_FILE, json.dumps(note) + "\n")
+
+    def unfinish_step(self, label: str) -> None:
+        """Take back the note that a step has ended, because some of it runs again."""
+        (self.path / label / FINISHED_FILE).unlink(missing_ok=True)
+
+    def finished(self, label: str) -> dict | None:
+        """Counts and number of products of a step that has ended; None if it has not."""
+        try:
+            return json.loads((self.path / label / FINISHED_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+
+def unit_key(line: dict) -> str:
+    """Number of a record's unit, with its share of the rows where it has one."""
+    share = line.get("share")
+    return f"{line['number']}#{share[0]}/{share[1]}" if share else line["number"]
+
+
+def _folders(path: Path) -> dict[int, str]:
+    found = {}
+    if path.is_file():
+        with open(path, "rb") as stream:
+            for raw in stream:
+                if raw.startswith(b'{"folder"'):
+                    try:
+                        line = json.loads(raw)
+                    except ValueError:
+                        continue
+                    found[line["folder"]] = line["path"]
+    return found
+
+
+class RunList:
+    """The list of all runs of an output directory: `<run directory> <runner>,<runner>...` a line."""
+
+    def __init__(self, output_dir: Path, name: str = "shapepipe_runs"):
+        self.path = Path(output_dir) / f"{name}.txt"
+
+    def add(self, run: Path, labels: list[str]) -> None:
+        """Append a run."""
+        line = f"{run} {','.join(labels)}\n".encode()
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
+
+    def runs(self) -> list[tuple[Path, list[str]]]:
+        """All runs that still exist, oldest first: (directory, names of its steps)."""
+        if not self.path.is_file():
+            return []
+        found = {}
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            folder, _, names = line.strip().rpartition(" ")
+            path = Path(folder)
+            if not path.is_absolute():
+                path = next((p for p in (self.path.parent / path.name, path.absolute()) if p.is_dir()), path)
+            if folder and path.is_dir():
+                found[path] = [name for name in names.split(",") if name]
+        return list(found.items())
+
+
+def this_machine() -> dict[str, str]:
+    """Who runs, and where."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return {
+        "host": socket.gethostname(),
+        "user": user,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
