@@ -21,17 +21,28 @@ from astropy.io import fits
 from shapepipe.errors import BadInput
 
 # What astropy and the decompressors raise on damaged bytes.
-_DAMAGE = (OSError, EOFError, zlib.error, TypeError, ValueError, KeyError, IndexError,
-           RuntimeError, AttributeError, fits.VerifyError)
+_DAMAGE = (
+    OSError,
+    EOFError,
+    zlib.error,
+    TypeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    RuntimeError,
+    AttributeError,
+    fits.VerifyError,
+)
+_BLOCK = 2880  # bytes of a FITS block
 _CHECKSUM_NOTE = "of this HDU as written"
 # Cards that tell how pixels were stored in the file they came from, not what they are.
 _STORAGE_CARDS = ("CHECKSUM", "DATASUM", "XTENSION", "PCOUNT", "GCOUNT", "ZIMAGE", "ZQUANTIZ",
                   "ZDITHER0", "ZHECKSUM", "ZDATASUM", "FZALGOR", "FZTILE", "FZQMETHD", "FZQVALUE",
-                  "FZDTHRSD", "FZINT2F", "INHERIT")  # fmt: skip
+                  "FZDTHRSD", "FZINT2F", "INHERIT", "BZERO", "BSCALE")  # fmt: skip
 
 
 @contextmanager
-def open_hdus(path: str | Path) -> Iterator[fits.HDUList]:
+def open_hdus(path: str | Path, memmap: bool = False) -> Iterator[fits.HDUList]:
     """Give the HDUs of a file; damage met inside the block is raised as `BadInput`.
 
     Keep the block short: read what is needed and leave, since array errors of the caller's own
@@ -41,6 +52,8 @@ def open_hdus(path: str | Path) -> Iterator[fits.HDUList]:
     ----------
     path : str or Path
         FITS file, plain, gzip or with compressed images.
+    memmap : bool, optional
+        Map the file instead of reading an HDU whole (tables of which few columns are wanted).
 
     Yields
     ------
@@ -55,7 +68,7 @@ def open_hdus(path: str | Path) -> Iterator[fits.HDUList]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            with fits.open(path, memmap=True, lazy_load_hdus=True) as hdus:
+            with fits.open(path, memmap=memmap, lazy_load_hdus=True) as hdus:
                 yield hdus
         except FileNotFoundError:
             raise BadInput(path, "there is no such file") from None
@@ -98,8 +111,8 @@ def read(
     """Read pixels and header of one HDU; parameters as for `read_image`."""
     with open_hdus(path) as hdus:
         unit = find_hdu(path, hdus, hdu)
-        header = unit.header.copy()
         data = pixels(path, hdus, unit)
+        header = unit.header.copy()
     if finite:
         _check_finite(path, unit, data)
     return data, header
@@ -117,7 +130,7 @@ def write_image(
     header: fits.Header | Mapping | None = None,
     checksum: bool = False,
 ) -> None:
-    """Write one image in the primary HDU (`.fz`: Rice-compressed in HDU 1).
+    """Write one image in the primary HDU (`.fz`: compressed without loss in HDU 1).
 
     Parameters
     ----------
@@ -133,8 +146,11 @@ def write_image(
     data = np.asarray(data)
     data = data.astype(np.uint8) if data.dtype == bool else data
     cards = image_cards(header)
+    if data.dtype.kind == "f":
+        cards.remove("BLANK", ignore_missing=True)
     if Path(path).name.endswith("fz"):
-        image = fits.CompImageHDU(data, cards, compression_type="RICE_1", dither_seed=1)
+        how = "GZIP_2" if data.dtype.kind == "f" else "RICE_1"
+        image = fits.CompImageHDU(data, cards, compression_type=how, quantize_level=0)
         hdus = fits.HDUList([fits.PrimaryHDU(), image])
     else:
         hdus = fits.HDUList([fits.PrimaryHDU(data, cards)])
@@ -199,9 +215,10 @@ def pixels(path, hdus: fits.HDUList, unit) -> np.ndarray:
     """Pixels of an HDU in native byte order and own memory; to be called inside `open_hdus`."""
     check_complete(path, hdus, unit)
     data = unit.data
-    data = np.array(data, dtype=data.dtype.newbyteorder("="), order="C")
-    del unit.data  # the map of the file must not outlive it
-    return data
+    del unit.data
+    if data.dtype.isnative or not data.flags.writeable or data.base is not None:
+        return np.array(data, dtype=data.dtype.newbyteorder("="), order="C")
+    return data.byteswap(inplace=True).view(data.dtype.newbyteorder("="))
 
 
 def check_complete(path, hdus: fits.HDUList, unit) -> None:
@@ -210,10 +227,13 @@ def check_complete(path, hdus: fits.HDUList, unit) -> None:
     on_disk = Path(path).stat().st_size
     if place is None or place["file"].compression:
         return
-    end = place["datLoc"] + getattr(unit, "_orig_data_size", unit.size)
+    # The span is padded to blocks of 2880 bytes; a file that lacks only the padding can be read.
+    end = place["datLoc"] + max(0, place["datSpan"] - _BLOCK + 1)
     if on_disk < end:
+        number = next(i for i, hdu in enumerate(hdus) if hdu is unit)
         raise BadInput(
-            path, f"is cut short: HDU {hdus.index(unit)} ends at byte {end}, the file at {on_disk}"
+            path,
+            f"is cut short: HDU {number} goes on to byte {end} at least, the file to {on_disk}",
         )
 
 
@@ -248,6 +268,18 @@ def _explain(path, error, caught):
         return "is empty"
     if not head.startswith((b"SIMPLE", b"\x1f\x8b", b"BZh", b"\xfd7z", b"XTENSION")):
         return f"is not a FITS file; it begins with {head[:24]!r}"
+    if head.startswith(b"\x1f\x8b") and not _unpacks(path):
+        return "is a gzip file that was cut short or damaged"
     said = " ".join(str(error).split()) or type(error).__name__
     notes = [" ".join(str(w.message).split()) for w in caught if "truncated" in str(w.message)]
     return "cannot be read as FITS: " + "; ".join([said, *notes])[:300]
+
+
+def _unpacks(path):
+    try:
+        with gzip.open(path) as packed:
+            while packed.read(1 << 20):
+                pass
+    except (OSError, EOFError, zlib.error):
+        return False
+    return True
