@@ -221,26 +221,29 @@ def _found(error: UnexpectedInput, token: Token | None, text: str) -> str:
 
 
 def _advice(text: str, position: int, wanted: set[str]) -> str:
-    rest = text[position:]
+    before, rest = text[:position], text[position:]
     if rest.startswith("=") and "COMPARE" in wanted:
         return "to compare for equality write =="
-    if rest.startswith("^") or (rest.startswith("*") and text[:position].endswith("*")):
+    if rest.startswith("^") or (rest.startswith("*") and before.endswith("*")):
         return "a power is written pow(a, b)"
-    if rest[:1] in ("&", "|", "<", ">", "=", "!") and "COMPARE" not in wanted:
-        return "a mask line holds one comparison; the lines of a mask are all required"
-    names = [_WORDS[name] for name in _WORDS if name in wanted]
-    return f"expected {', '.join(dict.fromkeys(names))}"
+    if before.count("(") > before.count(")") and rest[:1] in ("", *_COMPARING):
+        return "a parenthesis is not closed"
+    if rest[:1] in ("&", "|") or (rest[:1] in _COMPARING and any(c in before for c in "<>=!")):
+        return "a mask line holds one comparison; all lines of a mask must hold"
+    words = dict.fromkeys(word for name, word in _WORDS.items() if name in wanted)
+    return f"expected {', '.join(words)}"
 
 
+_COMPARING = ("<", ">", "=", "!")
 _WORDS = {
     "NUMBER": "a number",
     "NAME": "a column or function",
     "MASK_NAME": "the name of a mask",
+    "LBRACE": "{mask}",
     "LPAR": "'('",
     "RPAR": "')'",
     "RBRACE": "'}'",
     "COMMA": "','",
-    "PLUS": "an operator",
     "STAR": "an operator",
     "COMPARE": "one of < > <= >= == !=",
     "$END": "the end of the line",
