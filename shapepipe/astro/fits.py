@@ -1,4 +1,4 @@
-"""Read and write FITS images: plain, gzip or fpack; every failure names file, HDU and what is there.
+"""Read and write FITS images, plain, gzip or fpack; a failure names file, HDU and what is there.
 
 Arrays come back in the byte order of the machine, one HDU at a time; what is written holds no
 date, so the same pixels and cards give the same bytes. Catalogues are in `ldac`, sky coordinates
