@@ -242,8 +242,7 @@ def _degree(path, header, n_axes) -> int:
     if n_axes != 2 or groups != 1:
         raise BadInput(
             path,
-            f"HDU {HDU_NAME}: the PSF varies with {n_axes} parameters (POLNAXIS) in {groups} groups "
-            "(POLNGRP)",
+            f"HDU {HDU_NAME}: {n_axes} parameters (POLNAXIS) in {groups} groups (POLNGRP)",
             "two pixel coordinates in one group, as with two PSFVAR_KEYS and PSFVAR_GROUPS 1,1",
         )
     degree = _card(path, header, "POLDEG1", int)
