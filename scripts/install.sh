@@ -106,7 +106,7 @@ install_package() {
     local try
     for try in 1 2 3; do
         "$PYTHON" -m pip install -q --no-input --disable-pip-version-check \
-            --root-user-action=ignore -e "$PROJECT${1:+[$1]}" </dev/null && return
+            --use-pep517 --root-user-action=ignore -e "$PROJECT${1:+[$1]}" </dev/null && return
         say "pip failed (try $try of 3)"
         sleep $((5 * try))
     done

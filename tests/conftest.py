@@ -1,7 +1,7 @@
 """What every test may rely on: programs are there or said to be missing, and MPI starts anywhere.
 
-A test marked ``programs`` names those it needs, ``@pytest.mark.programs("psfex")``; without names it
-needs SExtractor and PSFEx. Where something is missing the test is skipped with the reason; under
+A test marked ``programs`` names those it needs, ``@pytest.mark.programs("psfex")``; without names
+it needs SExtractor and PSFEx. Where something is missing the test is skipped with the reason; under
 ``CI=true`` such a skip is a failure, so that a green run has run everything.
 """
 
