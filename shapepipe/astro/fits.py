@@ -33,7 +33,7 @@ _DAMAGE = (
     AttributeError,
     fits.VerifyError,
 )
-_BLOCK = 2880  # bytes of a FITS block
+BLOCK = 2880  # bytes of a FITS block
 _CHECKSUM_NOTE = "of this HDU as written"
 # Cards that tell how pixels were stored in the file they came from, not what they are.
 _STORAGE_CARDS = ("CHECKSUM", "DATASUM", "XTENSION", "PCOUNT", "GCOUNT", "ZIMAGE", "ZQUANTIZ",
@@ -228,7 +228,7 @@ def check_complete(path, hdus: fits.HDUList, unit) -> None:
     if place is None or place["file"].compression:
         return
     # The span is padded to blocks of 2880 bytes; a file that lacks only the padding can be read.
-    end = place["datLoc"] + max(0, place["datSpan"] - _BLOCK + 1)
+    end = place["datLoc"] + max(0, place["datSpan"] - BLOCK + 1)
     if on_disk < end:
         number = next(i for i, hdu in enumerate(hdus) if hdu is unit)
         raise BadInput(

@@ -68,8 +68,7 @@ def read_header(path: str | Path) -> afits.Header:
     BadInput
         There is no LDAC_IMHEAD in the file.
     """
-    text = _header_text(path).replace("\0", " ")
-    return afits.Header.fromstring(text[: text.rindex("END") + 3] if "END" in text else text)
+    return afits.Header.fromstring(_header_text(path).replace("\0", " "))
 
 
 def write(
@@ -212,12 +211,13 @@ def _header_as_text(header):
 
 
 def _header_hdu(text):
-    column = afits.Column("Field Header Card", f"{len(text)}A", array=np.zeros(1, f"S{len(text)}"))
-    hdu = afits.BinTableHDU.from_columns([column], name=HEADER_HDU)
-    # Into the raw bytes, since astropy would turn the blanks after the last card into NUL.
-    hdu.data.view(np.ndarray).view(np.uint8)[:] = np.frombuffer(text.encode("latin1"), np.uint8)
-    hdu.header["TDIM1"] = f"({_CARD}, {len(text) // _CARD})"
-    return hdu
+    """Table of one row that holds the cards; made from bytes, as astropy would trim the blanks."""
+    form = afits.BinTableHDU.from_columns(
+        [afits.Column("Field Header Card", f"{len(text)}A")], nrows=1, name=HEADER_HDU
+    ).header
+    form["TDIM1"] = f"({_CARD}, {len(text) // _CARD})"
+    padded = text.encode("latin1") + bytes(-len(text) % fits.BLOCK)
+    return afits.BinTableHDU.fromstring(form.tostring().encode("ascii") + padded)
 
 
 def _one_line(text):
