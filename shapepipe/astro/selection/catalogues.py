@@ -36,11 +36,19 @@ class NewCatalogue:
             For columns that are missing or hold no single numbers.
         """
         values = {name: _value(node, view) for name, node in self.columns}
+        if self.format == "txt":
+            self._require_single_values(values)
         length = next((len(value) for value in values.values() if np.ndim(value)), 1)
         return {
             name: value if np.ndim(value) else np.full(length, value)
             for name, value in values.items()
         }
+
+    def _require_single_values(self, values: dict) -> None:
+        for name, node in self.columns:
+            if np.ndim(values[name]) > 1:
+                text = f"column {name} has several values per row (allowed in fits and SEx_cat)"
+                raise Complaint(node.place, text)
 
 
 def read_catalogue(

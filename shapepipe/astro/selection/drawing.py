@@ -29,6 +29,7 @@ STYLE = MappingProxyType(
         "axes.titlesize": 12,
         "grid.color": "#e3e6ea",
         "grid.linewidth": 0.7,
+        "legend.fontsize": 9,
         "legend.framealpha": 0.85,
         "svg.hashsalt": "shapepipe",
         "xtick.color": "#5a6472",
@@ -132,10 +133,13 @@ def _draw_histograms(series: tuple[Series, ...], view: View, axes: Axes) -> None
             values,
             bins=item.bins,
             histtype=item.histogram,
+            edgecolor="white" if item.histogram.startswith("bar") else None,
+            linewidth=0.5 if item.histogram.startswith("bar") else 1.5,
             alpha=item.alpha,
             color=item.color,
             label=_label(item, view),
         )
+    axes.margins(y=0.15)  # room for the legend
 
 
 def _label(item: Series, view: View) -> str:
