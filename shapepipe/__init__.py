@@ -4,8 +4,9 @@ What the author of a runner needs stands here; `shapepipe.run(path)` runs an INI
 """
 
 from shapepipe.errors import BadInput, ConfigurationError, NoUsableData, ProgramFailed
-from shapepipe.pipeline.options import Address, Folder, InputFile, Options, option
+from shapepipe.pipeline.options import Address, Folder, InputFile, Options, Section, option
 from shapepipe.pipeline.runner import Input, Output, Program, runner
+from shapepipe.pipeline.secondary import read_sections
 
 __version__ = "2.0.0.dev0"
 
@@ -21,6 +22,8 @@ __all__ = [
     "Output",
     "Program",
     "ProgramFailed",
+    "Section",
     "option",
+    "read_sections",
     "runner",
 ]

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "pipeline.file_io": ("astro", "errors"),
     "astro": ("errors",),
     "shear": ("astro", "errors"),
-    "simulate": ("astro", "errors"),
+    "simulate": ("astro", "errors", ""),
     "modules": ("astro", "shear", "simulate", "errors", ""),
     "cli": ("pipeline", "errors", ""),
     "testing": ("pipeline", "errors", ""),

@@ -1,0 +1,49 @@
+"""Read INI files other than that of a run: sections declared by whoever reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from shapepipe.errors import ConfigurationError
+from shapepipe.pipeline.config import IniText
+from shapepipe.pipeline.options import Section, check_values, nearest, spellings
+
+
+def read_sections(path: str | Path, declared: Mapping[str, type[Section]]) -> dict[str, Section]:
+    """Read and check every section of an INI file.
+
+    Parameters
+    ----------
+    path : str or Path
+        INI file.
+    declared : mapping of str to type
+        Name of each section that may occur, and the class that declares its options.
+
+    Returns
+    -------
+    dict of str to Section
+        Every declared section; one that is not in the file has its defaults.
+
+    Raises
+    ------
+    ConfigurationError
+        With all complaints at once, each with file and line and the nearest valid name.
+    """
+    ini, sections = IniText(Path(path)), {}
+    complaints = list(ini.complaints)
+    for name in ini.values.keys() - declared.keys():
+        complaints.append(f"{ini.where(name)}: unknown section{nearest(name, declared)}")
+    for name, cls in declared.items():
+        known, texts = spellings(cls), {}
+        for key, value in ini.values.get(name, {}).items():
+            if key in known:
+                texts[known[key]] = value.text
+            else:
+                near = nearest(key.upper(), [item.upper() for item in known])
+                complaints.append(f"{ini.where(name, key)} {key.upper()}: unknown option{near}")
+        sections[name], wrong = check_values(cls, texts)
+        complaints += [f"{ini.where(name, key)} {key.upper()}: {why}" for key, why in wrong.items()]
+    if complaints:
+        raise ConfigurationError(sorted(complaints))
+    return sections

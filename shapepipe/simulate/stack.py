@@ -1,0 +1,1 @@
+"""Stacks of simulated exposures, made by SWarp."""
