@@ -1,1 +1,20 @@
 """The measure: metacalibration, Gaussian fits, moments, responses; arrays in, arrays out."""
+
+from .batch import Batch
+from .flags import FAILED, NOTES, ShapeFlag
+from .measure import measure
+from .noise import epoch_identity
+from .settings import SHEAR_TYPES, Settings
+from .shapes import Shapes
+
+__all__ = [
+    "FAILED",
+    "NOTES",
+    "SHEAR_TYPES",
+    "Batch",
+    "Settings",
+    "ShapeFlag",
+    "Shapes",
+    "epoch_identity",
+    "measure",
+]

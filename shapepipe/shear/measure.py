@@ -1,0 +1,162 @@
+"""The whole measurement of a batch: screen, PSF, reconvolution, estimator, averaging.
+
+This is the story; each step is told in its own module.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from . import fit, metacal, momentfit, pixels
+from .batch import Batch, per_object
+from .flags import EPOCH_LOSS, NOTES, ShapeFlag
+from .gaussian import constants
+from .moments import adaptive_moments, shape_of
+from .settings import Settings
+from .shapes import Shapes
+
+logger = logging.getLogger("shapepipe.shear")
+
+FWHM_PER_SIGMA = 2.3548200450309493
+
+
+def measure(batch: Batch, settings: Settings | None = None) -> Shapes:
+    """Measure all objects of a batch with the five shear types.
+
+    Every object comes back, in order; what failed says so in `flags` and holds NaN.  The result
+    for one object depends on its own stamps, position and epochs alone.
+    """
+    settings = settings or Settings()
+    _announce_compilation()
+    shapes = Shapes.empty(len(batch))
+    for place, part in batch.parts(settings.chunk):
+        shapes[place] = _measure_part(part, settings)
+    return shapes
+
+
+def _measure_part(batch: Batch, settings: Settings) -> Shapes:
+    """Measure as many objects as fit in memory comfortably."""
+    shapes = Shapes.empty(len(batch))
+    good, status, sigma = pixels.screen(batch, settings.max_masked)
+    usable = (status & int(EPOCH_LOSS)) == 0
+    covariance, _, found = adaptive_moments(
+        _as_floats(batch.psf), batch.jacobian, batch.psf_centre, usable
+    )
+    status[usable & ~found] |= int(ShapeFlag.BAD_PSF)
+    usable &= found
+    variance = np.where(usable, metacal.target_variance(covariance, settings.step), 1.0)
+    variance = _shared_target(variance, usable, batch.offsets, settings.target)
+    images, weight = _reconvolved(batch, usable, good, sigma, variance, settings)
+    share = np.where(usable, 1 / np.maximum(sigma, 1e-300) ** 2, 0.0)
+    epochs = (usable, batch.jacobian, batch.centre, variance)
+    if settings.estimator == "fit":
+        measured = _fitted(images, weight, epochs, batch.offsets, settings)
+    else:
+        measured = momentfit.measured(images, share, sigma, epochs, batch.offsets, settings)
+    shapes.set_measured(measured)
+    shapes.set_psf(*shape_of(covariance), variance, share, batch.offsets)
+    lost = per_object(np.bitwise_or, status, batch.offsets)
+    shapes.notes |= lost & int(EPOCH_LOSS | NOTES)
+    shapes.n_epoch[:] = per_object(np.add, usable.astype(np.int64), batch.offsets)
+    return shapes
+
+
+def _reconvolved(batch, usable, good, sigma, variance, settings):
+    """Images (H, 3, N, ny, nx) and fit weights; fixnoise doubles the variance of the pixels."""
+    kind = np.float32 if settings.precision == "single" else np.float64
+    shape = batch.image.shape[1:]
+    size = metacal.transform_size(max(shape))
+    signs = np.array(settings.signs)
+    stamps = np.zeros((len(batch.image), max(shape), size), np.result_type(kind, np.complex64))
+    weight = np.zeros(batch.image.shape, kind)
+    pixels.pack(batch, usable, good, sigma, settings, stamps, weight)
+    if settings.fixnoise:
+        weight *= kind(0.5)
+    if batch.neighbour is not None:
+        weight[batch.neighbour] = 0
+    images = np.zeros((len(signs), 3, len(stamps), *shape), kind)
+    own = np.flatnonzero(usable)
+    if settings.estimator == "fit":
+        origin = np.tile((np.array(shape[::-1]) - 1) / 2, (len(stamps), 1))
+    else:
+        origin = batch.centre
+    if len(own) == len(stamps):
+        own = slice(None)
+    made = images[:, :, own]
+    metacal.reconvolve(
+        stamps[own],
+        batch.psf[own],
+        batch.psf_centre[own],
+        batch.jacobian[own],
+        variance[own],
+        origin[own],
+        signs,
+        shape,
+        made,
+    )
+    images[:, :, own] = made
+    return images, weight
+
+
+def _fitted(images, weight, epochs, offsets, settings):
+    """Parameters and their companions from the Gaussian fit."""
+    halves, b = len(images), len(offsets) - 1
+    usable, jacobian = epochs[:2]
+    scale = np.sqrt(np.abs(np.linalg.det(np.where(usable[:, None, None], jacobian, np.eye(2)))))
+    count = np.maximum(per_object(np.add, usable.astype(float), offsets), 1)
+    mean_scale = per_object(np.add, np.where(usable, scale, 0), offsets) / count
+    width = settings.centre_sigma
+    prior_sigma = mean_scale if width is None else np.full(b, float(width))
+    prior = np.array([0.0, settings.shape_sigma, *settings.T_range, *settings.flux_range])
+    out = (
+        np.full((halves, b, 5, 6), np.nan),
+        np.full((halves, b, 5, 6), np.nan),
+        np.full((halves, b, 5), np.nan),
+        np.full((halves, b, 6, 2), np.nan),
+        np.zeros((halves, b, 5), np.int32),
+        np.zeros((halves, b, 5), np.int32),
+    )
+    fit.fit_objects(
+        images,
+        weight,
+        epochs,
+        offsets,
+        prior,
+        prior_sigma,
+        constants(images.dtype, images.shape[-1]),
+        settings.step,
+        settings.tolerance,
+        settings.max_passes,
+        2.0 if halves == 2 else 1.0,
+        out,
+    )
+    return out
+
+
+def _shared_target(variance, usable, offsets, target):
+    """The target of each epoch: its own, the object's widest, or one for all."""
+    if target == "epoch":
+        return variance
+    if target == "object":
+        widest = per_object(np.maximum, np.where(usable, variance, 0), offsets)
+        return np.where(usable, np.repeat(widest, np.diff(offsets)), 1.0)
+    return np.full(len(variance), (target / FWHM_PER_SIGMA) ** 2)
+
+
+def _as_floats(array):
+    """Single or double precision, contiguous, as the compiled code wants it."""
+    kind = np.float64 if array.dtype.itemsize > 4 else np.float32
+    return np.ascontiguousarray(array, dtype=kind)
+
+
+def _announce_compilation():
+    """Say so when this machine has no compiled code yet: the first call then takes a while."""
+    kernel = fit.fit_objects
+    if kernel.signatures:
+        return
+    folder = Path(kernel.stats.cache_path)
+    if not any(folder.glob(f"fit.{kernel.__name__}-*.nbi")):
+        logger.info("compiling the shape measurement, once on this machine; this takes a minute")
