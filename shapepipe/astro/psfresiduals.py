@@ -115,6 +115,31 @@ def summary_line(summary: dict[str, float]) -> str:
     return f"star - model of {summary['n_stars']} stars: " + ", ".join(parts)
 
 
+def pixel_statistics(rms, rms_core, relative, noise) -> dict[str, float]:
+    """Typical pixel residuals of many stars (see `PixelResiduals`).
+
+    Returns
+    -------
+    dict
+        `rms_pix` and `rms_pix_core` (root mean squares), `noise_pix` (the same of the noise) and
+        `resid_rel` (median).
+    """
+    squares = {"rms_pix": rms, "rms_pix_core": rms_core, "noise_pix": noise}
+    found = {name: float(_rms(np.asarray(v, float)[None])[0]) for name, v in squares.items()}
+    relative = np.asarray(relative)[np.isfinite(relative)]
+    found["resid_rel"] = float(np.median(relative)) if len(relative) else np.nan
+    return found
+
+
+def pixel_line(found: dict[str, float]) -> str:
+    """Say the pixel residuals in one line of text."""
+    return (
+        f"pixel residuals / flux: rms {found['rms_pix']:.2e}, within {CORE_RADIUS:g} pixels "
+        f"{found['rms_pix_core']:.2e}, noise {found['noise_pix']:.2e}; "
+        f"residual / model {found['resid_rel']:.3f} (median)"
+    )
+
+
 def _total(stamps):
     return stamps.sum(axis=(1, 2), dtype=float)
 

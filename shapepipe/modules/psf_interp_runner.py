@@ -3,6 +3,7 @@
 from typing import Literal
 
 import numpy as np
+from pydantic import field_validator
 
 from shapepipe import Input, NoUsableData, Options, Output, option, runner
 from shapepipe.astro import ldac, psfmodel, psftables
@@ -27,6 +28,14 @@ class PSFInterpOptions(Options):
     chi2_thresh: float = option(
         2.0, above=0, doc="Reject the model of a CCD with a larger reduced chi-square."
     )
+
+    @field_validator("position_params")
+    @classmethod
+    def _two_or_none(cls, names):
+        names = [name for name in names if name]
+        if len(names) not in (0, 2):
+            raise ValueError(f"{len(names)} columns given, two are needed: x, y")
+        return names
 
 
 @runner(
