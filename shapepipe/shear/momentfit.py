@@ -37,7 +37,7 @@ def measured(images, share, sigma, epochs, offsets, settings):
         np.zeros((halves, b, 5), np.int32),
         np.ones((halves, b, 5), np.int32),
     )
-    table = constants(images.dtype, images.shape[-1])
+    table = constants(np.float64, images.shape[-1])
     doubled = 2.0 if settings.fixnoise else 1.0
     averaged = 2.0 if halves == 2 else 1.0
     control = (settings.step, doubled, averaged, (settings.weight_fwhm / FWHM_PER_SIGMA) ** 2)

@@ -189,7 +189,7 @@ def adaptive_moments(stamps, jacobian, centre, usable=None, tolerance=1e-7):
     """
     usable = np.ones(len(stamps), bool) if usable is None else usable
     out = np.empty((len(stamps), 6))
-    table = constants(stamps.dtype, stamps.shape[-1])
+    table = constants(np.float64, stamps.shape[-1])  # sums in single precision do not settle
     _adapt_each(stamps, usable, jacobian, centre, tolerance, table, out)
     good = out[:, 5] == CONVERGED
     out[~good, :5] = np.nan
