@@ -1,7 +1,8 @@
 """Geometry of a camera: CCDs in the focal plane, and the linear part of the world coordinates.
 
-Focal-plane coordinates are pixels of the mosaic, x to the west and y to the north at position angle
-zero. Distortion, and what changes from one exposure to the next, is in `astrometry`.
+Focal-plane coordinates are pixels of the mosaic as in DETSEC: the first is 1, x to the west and y
+to the north at position angle zero. Distortion, and what changes from one exposure to the next, is
+in `astrometry`.
 """
 
 from __future__ import annotations
@@ -126,8 +127,8 @@ def make_grid(
     chips = tuple(
         Chip(
             name=f"ccd{row * columns + column:02d}",
-            x=column * (width + gap),
-            y=(rows - 1 - row) * (height + gap),
+            x=1 + column * (width + gap),
+            y=1 + (rows - 1 - row) * (height + gap),
             rotated=2 * row + 1 < rows,
             gain=1.6,
             read_noise=4.0,
@@ -137,5 +138,5 @@ def make_grid(
         for column in range(columns)
     )
     size = columns * (width + gap) - gap, rows * (height + gap) - gap
-    centre = ((size[0] - 1) / 2.0, (size[1] - 1) / 2.0)
+    centre = ((size[0] + 1) / 2.0, (size[1] + 1) / 2.0)
     return Camera("Grid", chips, width, height, (0, 0, 0, 0), scale, centre, cubic)

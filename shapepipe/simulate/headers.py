@@ -65,7 +65,6 @@ def flag_cards() -> fits.Header:
 
 def _observation_cards(exposure, camera, filter_name):
     start = Time(exposure.date, scale="utc")
-    day, clock = start.isot.split("T")
     cards = fits.Header()
     cards["FILENAME"] = (f"{exposure.number}p", "Name at the archive")
     cards["OBJECT"] = ("SIMULATION", "Target")
@@ -76,9 +75,9 @@ def _observation_cards(exposure, camera, filter_name):
     cards["DETECTOR"] = ("MegaCam" if camera == "MegaPrime" else camera, "Detector")
     cards["FILTER"] = (filter_name, "Name of filter")
     cards["EXPTIME"] = (exposure.time, "Integration time (seconds)")
-    cards["DATE-OBS"] = (day, "Date at start of observation (UTC)")
-    cards["UTC-OBS"] = (clock, "Time at start of observation (UTC)")
-    cards["MJD-OBS"] = (round(start.mjd, 7), "Modified Julian Date at start")
+    cards["DATE-OBS"] = (start.isot, "Date at start of observation (UTC)")
+    cards["UTC-OBS"] = (start.isot.split("T")[1], "Time at start of observation (UTC)")
+    cards["MJD-OBS"] = (start.mjd, "Modified Julian Date at start")
     return cards
 
 

@@ -87,7 +87,7 @@ def simulate_survey(
     truth.write_exposures(folder / "truth" / "exposures.fits", exposures)
     write_star_catalogues(survey, frames, folder)
     if survey.stack.make:
-        stack.make_tiles(survey, folder)
+        stack.make_tiles(survey, folder, exposures)
 
 
 def frame_of(camera: Camera, exposure: Exposure, index: int) -> Frame:

@@ -1,1 +1,215 @@
-"""Stacks of simulated exposures, made by SWarp."""
+"""Stacks (tiles) of simulated exposures: SWarp makes them, their headers name what went in."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from shapepipe.errors import ProgramFailed
+from shapepipe.simulate import mosaic
+from shapepipe.simulate.astrometry import from_plane, outline, to_plane
+from shapepipe.simulate.exposures import Exposure, centre
+from shapepipe.simulate.headers import STACK_ZERO_POINT
+from shapepipe.simulate.survey import StackSection, Survey, tile_centre
+
+_SETTINGS = {
+    "WEIGHT_TYPE": "MAP_WEIGHT",
+    "RESCALE_WEIGHTS": "N",
+    "CELESTIAL_TYPE": "NATIVE",
+    "PROJECTION_TYPE": "TAN",
+    "CENTER_TYPE": "MANUAL",
+    "PIXELSCALE_TYPE": "MANUAL",
+    "RESAMPLING_TYPE": "LANCZOS3",
+    "FSCALASTRO_TYPE": "VARIABLE",  # the counts of a source are kept, whatever its pixels' size
+    "FSCALE_KEYWORD": "FSCALE",
+    "GAIN_KEYWORD": "GAIN",
+    "SATLEV_KEYWORD": "SATURATE",
+    "DELETE_TMPFILES": "Y",
+    "WRITE_XML": "N",
+    "VERBOSE_TYPE": "QUIET",
+    "NTHREADS": "1",
+}
+_EDGE = 30.0  # arcsec around a tile within which CCDs are taken
+_KEPT = (
+    "EQUINOX", "RADESYS", "CTYPE1", "CTYPE2", "CUNIT1", "CUNIT2", "CRVAL1", "CRVAL2", "CRPIX1",
+    "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2", "GAIN", "SATURATE", "EXPTIME",
+)  # fmt: skip
+
+
+def make_tiles(survey: Survey, folder: Path, exposures: Sequence[Exposure]) -> None:
+    """Stack the exposures of every tile of a survey, in `folder`/tiles.
+
+    Parameters
+    ----------
+    survey : Survey
+        Options.
+    folder : Path
+        Folder of the survey, with its exposures in place.
+    exposures : sequence of Exposure
+        All exposures.
+
+    Raises
+    ------
+    ProgramFailed
+        SWarp is absent, or ends with an error.
+    """
+    (folder / "tiles").mkdir(exist_ok=True)
+    for tile in survey.survey.tiles:
+        make_tile(survey, folder, tile, exposures)
+    names = "\n".join(survey.survey.tiles)
+    (folder / "tile_numbers.txt").write_text(names + "\n", encoding="ascii")
+
+
+def make_tile(survey: Survey, folder: Path, tile: str, exposures: Sequence[Exposure]) -> None:
+    """Stack the exposures that touch one tile, named by its number xxx.yyy."""
+    place = tile_position(survey, tile)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".stack-") as scratch:
+        inputs = {}
+        for exposure in exposures:
+            n = _unpack(survey, folder, exposure.number, place, Path(scratch))
+            if n:
+                inputs[exposure.number] = n
+        if not inputs:
+            raise ProgramFailed(survey.stack.program, f"no exposure touches tile {tile}")
+        call_swarp(survey.stack, place, [f"{number}p.fits" for number in inputs], Path(scratch))
+        image, header = fits.getdata(Path(scratch) / "coadd.fits", header=True)
+        weight = fits.getdata(Path(scratch) / "coadd.weight.fits")
+    cards = tile_cards(tile, header, inputs)
+    paths = [folder / "tiles" / name for name in tile_names(survey, tile)]
+    fits.PrimaryHDU(image, cards).writeto(paths[0], overwrite=True)
+    _write_weight(paths[1], weight, cards)
+
+
+def tile_names(survey: Survey, tile: str) -> tuple[str, str]:
+    """File names of a tile and of its weight."""
+    extension = survey.files.extension
+    if survey.files.names == "cfht":
+        return f"CFIS.{tile}.r.fits", f"CFIS.{tile}.r.weight{extension}"
+    number = tile.replace(".", "-")
+    return f"CFIS_image-{number}.fits", f"CFIS_weight-{number}{extension}"
+
+
+def tile_position(survey: Survey, tile: str) -> tuple[float, float]:
+    """Centre of a tile, deg: the first is at the centre of the survey.
+
+    Others are where their numbers tell if SPACING is 0.5 deg, as in the real survey; otherwise the
+    difference of the numbers counts in units of SPACING on the sky.
+    """
+    first, ra, dec = survey.survey.tiles[0], *centre(survey)
+    if tile == first:
+        return ra, dec
+    if survey.stack.spacing == 0.5 and survey.survey.ra is None and survey.survey.dec is None:
+        return tile_centre(tile)
+    steps = [int(a) - int(b) for a, b in zip(tile.split("."), first.split("."), strict=True)]
+    away = (step * survey.stack.spacing for step in steps)
+    ra, dec = from_plane(*away, ra, dec)
+    return float(ra), float(dec)
+
+
+def call_swarp(
+    options: StackSection, place: tuple[float, float], images: Sequence[str], scratch: Path
+) -> None:
+    """Run SWarp in a directory on images with weights beside them, to coadd.fits.
+
+    Raises
+    ------
+    ProgramFailed
+        SWarp is absent, or ends with an error.
+    """
+    settings = _SETTINGS | {
+        "COMBINE_TYPE": options.combine,
+        "CENTER": f"{place[0]:.10f},{place[1]:+.10f}",
+        "PIXEL_SCALE": str(options.pixel_scale),
+        "IMAGE_SIZE": f"{options.size},{options.size}",
+        "SUBTRACT_BACK": "Y" if options.background else "N",
+        "BACK_SIZE": str(max(options.background, 1)),
+    }
+    (scratch / "empty.swarp").write_text("", encoding="ascii")
+    command = [options.program, *images, "-c", "empty.swarp"]
+    for name, value in settings.items():
+        command += [f"-{name}", value]
+    try:
+        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise ProgramFailed(options.program, f"cannot be run: {error.strerror}") from None
+    if done.returncode != 0:
+        raise ProgramFailed(options.program, f"exit code {done.returncode}: {done.stderr[-500:]}")
+
+
+def tile_cards(tile: str, header: fits.Header, inputs: dict[int, int]) -> fits.Header:
+    """Header of a tile.
+
+    A HISTORY card names each exposure as ``input image 2366993p.fits 4 extension(s)``; it begins
+    with a blank, so that the name is word 3 of the card split at blanks, counted from 0.
+
+    Parameters
+    ----------
+    tile : str
+        Number xxx.yyy.
+    header : Header
+        As SWarp wrote it.
+    inputs : dict of int to int
+        Exposure number to number of CCDs that touch the tile.
+    """
+    cards = fits.Header()
+    cards["OBJECT"] = (f"CFIS.{tile}", "Tile")
+    cards["FILTER"] = ("r", "Filter")
+    for name in _KEPT:
+        if name in header:
+            cards[name] = (header[name], header.comments[name])
+    cards["PHOTZP"] = (STACK_ZERO_POINT, "Magnitude of one ADU")
+    for number, n_ccds in inputs.items():
+        cards.add_history(f" input image {number}p.fits {n_ccds} extension(s)")
+    return cards
+
+
+def _unpack(survey, folder, number, place, scratch) -> int:
+    """Write the CCDs of an exposure that touch a tile as plain files; return how many there are."""
+    names = (
+        mosaic.mosaic_name(kind, number, survey.files.names, survey.files.extension)
+        for kind in ("image", "weight")
+    )
+    paths = [folder / "exposures" / name for name in names]
+    with fits.open(paths[0]) as images:
+        chosen = [i for i, hdu in enumerate(images) if i and _touches(survey, hdu.header, place)]
+    if not chosen:
+        return 0
+    for path, plain in zip(paths, (f"{number}p.fits", f"{number}p.weight.fits"), strict=True):
+        _copy_plain(path, chosen, scratch / plain)
+    return len(chosen)
+
+
+def _copy_plain(path, chosen, plain):
+    """Copy some HDUs to a plain file, one at a time."""
+    fits.PrimaryHDU().writeto(plain)
+    for i in chosen:
+        with fits.open(path) as hdus:
+            cards = hdus[i].header.copy()
+            pixels = hdus[i].data
+            for name in ("BSCALE", "BZERO"):
+                cards.remove(name, ignore_missing=True)
+            fits.append(plain, pixels.astype(np.float32), cards)
+
+
+def _touches(survey, header, place):
+    """Whether the box around a CCD and a tile overlap in the tile's tangent plane."""
+    wcs = WCS(header)
+    xi, eta = to_plane(*outline(wcs, (header["NAXIS2"], header["NAXIS1"])), *place)
+    half = (0.5 * survey.stack.size * survey.stack.pixel_scale + _EDGE) / 3600.0
+    return all(
+        axis.min() < half and axis.max() > -half and np.isfinite(axis).all() for axis in (xi, eta)
+    )
+
+
+def _write_weight(path, weight, cards):
+    """Write the weight of a tile: plain in the primary HDU, or compressed in HDU 1."""
+    if path.name.endswith("fz"):
+        mosaic.write_part(path, mosaic.to_steps(weight), cards, packed=True)
+    else:
+        fits.PrimaryHDU(mosaic.to_steps(weight), cards).writeto(path, overwrite=True)

@@ -174,7 +174,6 @@ class StackSection(Section):
     spacing: float = option(
         0.5, above=0, unit="deg", doc="Distance between tiles whose numbers differ by one."
     )
-    zero_point: float = option(30.0, doc="Magnitude that gives one ADU on the stack.")
     combine: Literal["WEIGHTED", "MEDIAN", "CLIPPED", "AVERAGE"] = option(
         "WEIGHTED", doc="How SWarp combines."
     )
