@@ -139,15 +139,21 @@ class Addresses:
             what = f"{len(hits)} runs fit" if hits else "no run fits"
             hint = ", ".join(names[:4]) if hits else nearest(pattern, names).lstrip("; ")
             place = missing_path(Path(text).absolute(), "directory")
-            raise AddressError(f"{what} {pattern!r} in {self._list.path} ({hint or 'no name is near'}); {place}")
+            raise AddressError(
+                f"{what} {pattern!r} in {self._list.path} ({hint or 'no name is near'}); {place}"
+            )
         folders = self._folders(*hits[0], runner, below)
         if not folders:
             steps = ", ".join(hits[0][1])
-            raise AddressError(f"run {hits[0][0].name} has no products of {runner} (its steps: {steps})")
+            raise AddressError(
+                f"run {hits[0][0].name} has no products of {runner} (its steps: {steps})"
+            )
         return Place(text, tuple(folders))
 
     def _nothing(self, text, runner, started) -> str:
-        names = sorted({re.sub(r"_run_\d+$", "", label) for _, labels in self._earlier() for label in labels})
+        names = sorted(
+            {re.sub(r"_run_\d+$", "", label) for _, labels in self._earlier() for label in labels}
+        )
         if started:
             return (
                 f"{text}: looked for a run with products of {runner} in {self._list.path}; "

@@ -135,7 +135,9 @@ class IniText:
         try:
             parser.read_string(self.text, source=str(self.path))
         except configparser.Error as error:
-            raise ConfigurationError([*self.complaints, _syntax_complaint(self.path, error)]) from error
+            raise ConfigurationError(
+                [*self.complaints, _syntax_complaint(self.path, error)]
+            ) from error
         values: dict[str, dict[str, Written]] = {}
         for section, keys in self.lines.items():
             values[section] = {}
@@ -179,7 +181,9 @@ def _read_text(path: Path) -> str:
 
 def _syntax_complaint(path: Path, error: configparser.Error) -> str:
     if isinstance(error, configparser.MissingSectionHeaderError):
-        return f"{path.name}:{error.lineno} {error.line.strip()!r} stands before the first [SECTION]"
+        return (
+            f"{path.name}:{error.lineno} {error.line.strip()!r} stands before the first [SECTION]"
+        )
     if isinstance(error, configparser.ParsingError):
         return "; ".join(
             f"{path.name}:{line} {text} is neither a section, nor OPTION = value, nor an indented line"
@@ -250,7 +254,11 @@ def _override(values, overrides) -> list[str]:
 def _without_variables(items, cls, text):
     """Leave out the DEFAULT entries that only serve as %(variables)s elsewhere."""
     names = spellings(cls)
-    return {key: value for key, value in items.items() if key in names or f"%({key})s" not in text.lower()}
+    return {
+        key: value
+        for key, value in items.items()
+        if key in names or f"%({key})s" not in text.lower()
+    }
 
 
 def _read_section(ini, name, cls, items, complaints, warnings, shared=frozenset()):
@@ -280,7 +288,9 @@ def _read_steps(ini, values, origins, complaints, warnings) -> list[StepConfig]:
     modules, folders = _listed(values, "module"), module_folders(_listed(values, "module_path"))
     runners = _load_runners(modules, folders, origins, complaints, ini)
     count: dict[str, int] = {}
-    total = {r.name: sum(1 for other in runners if other and other.name == r.name) for r in runners if r}
+    total = {
+        r.name: sum(1 for other in runners if other and other.name == r.name) for r in runners if r
+    }
     steps, used = [], set(SECTIONS)
     for written, runner in zip(modules, runners, strict=True):
         if runner is None:
@@ -350,7 +360,9 @@ def _unknown_sections(ini, values, used, runners, folders, warnings) -> list[str
         if base in known and base not in mine:
             warnings.append(f"{where}: its runner is not in MODULE, so the section is not used")
         elif base in mine:
-            warnings.append(f"{where}: is not used; another section serves every call of this runner")
+            warnings.append(
+                f"{where}: is not used; another section serves every call of this runner"
+            )
         else:
             complaints.append(f"{where}: unknown section{nearest(section, [*used, *known, *mine])}")
     return complaints
@@ -380,5 +392,18 @@ def read_number_list(text: str | None) -> list[str] | None:
         lines = path.read_text(encoding="utf-8").splitlines()
         return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     if "/" in text:
-        raise ConfigurationError(f"[FILE] NUMBER_LIST: {missing_path(Path(text).absolute(), 'file')}")
+        raise ConfigurationError(
+            f"[FILE] NUMBER_LIST: {missing_path(Path(text).absolute(), 'file')}"
+        )
     return split_list(text)
+
+
+def mode_of(path: str | Path, overrides: Sequence[str] = ()) -> str:
+    """MODE of an INI file, read before anything is checked, since every rank of MPI must know it."""
+    try:
+        values = IniText(Path(path)).values
+    except ConfigurationError:
+        return ""
+    _override(values, overrides)
+    written = values.get("EXECUTION", {}).get("mode")
+    return written.text.lower() if written else ""

@@ -169,7 +169,9 @@ class Job:
             if name == role:
                 return patterns, suffixes, ext
         names = sorted({item[0] for item in self._context.expected} | self._context.many)
-        raise KeyError(f"{self._context.runner.name} declares no output {role!r} (allowed: {names})")
+        raise KeyError(
+            f"{self._context.runner.name} declares no output {role!r} (allowed: {names})"
+        )
 
     @cached_property
     def log(self) -> logging.Logger:
@@ -267,7 +269,10 @@ def _plain_metrics(metrics) -> dict | None:
         return None
     if not isinstance(metrics, dict):
         raise TypeError(f"a runner returns a dict of metrics or None, not {type(metrics).__name__}")
-    return {str(key): value.item() if hasattr(value, "item") else value for key, value in metrics.items()}
+    return {
+        str(key): value.item() if hasattr(value, "item") else value
+        for key, value in metrics.items()
+    }
 
 
 def _commit(job: Job, context: StepContext, task: Task) -> tuple[str, ...]:
@@ -320,7 +325,10 @@ def failed_log_name(task: Task) -> str:
 
 
 def _cpu_seconds() -> float:
-    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    own, children = (
+        resource.getrusage(resource.RUSAGE_SELF),
+        resource.getrusage(resource.RUSAGE_CHILDREN),
+    )
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 

@@ -203,7 +203,9 @@ def _add(found: Found, folder: str, number: str, newest_first: bool) -> None:
 def _best(base: str, others: dict[str, Found], none: Found) -> Found:
     best = nearest_prefixes(base, others)
     if len(best) > 1:
-        examples = ", ".join(f"{prefix}*{others[prefix].ext}" for prefix in sorted(best)[:NAMES_SHOWN])
+        examples = ", ".join(
+            f"{prefix}*{others[prefix].ext}" for prefix in sorted(best)[:NAMES_SHOWN]
+        )
         raise AmbiguousPattern(f"pattern {base!r} fits several kinds of files: {examples}")
     return others[best[0]] if best else none
 
@@ -273,12 +275,18 @@ def _is_part(longer: str, shorter: str) -> bool:
     return bool(shorter) and longer.startswith(shorter) and not longer[len(shorter)].isalnum()
 
 
-def explain_nothing(folders: Sequence[str], pattern: str, ext: str, scheme: str, found: Found) -> str:
+def explain_nothing(
+    folders: Sequence[str], pattern: str, ext: str, scheme: str, found: Found
+) -> str:
     """Say why no file fits: what was looked for, where, and what is near."""
-    looked = f"no file {pattern}<number>{ext} with a number of form {scheme!r} in {', '.join(folders)}"
+    looked = (
+        f"no file {pattern}<number>{ext} with a number of form {scheme!r} in {', '.join(folders)}"
+    )
     if found.not_numbered:
         return f"{looked}; {os.path.basename(found.not_numbered[0])} has no such number"
-    names = [name for folder in folders for _, files in Listing().below(folder) for name in files[:2000]]
+    names = [
+        name for folder in folders for _, files in Listing().below(folder) for name in files[:2000]
+    ]
     if not names:
         return f"{looked}: there are no files"
     near = get_close_matches(f"{pattern}{ext}", names, n=1, cutoff=0.3) or names[:1]

@@ -183,7 +183,8 @@ class Options(Section):
         None, doc="File extension, one for each input or one for all."
     )
     numbering_scheme: str | None = option(
-        None, doc="Form of the number in the file names: -0000000-0, _0, or RE:<regular expression>."
+        None,
+        doc="Form of the number in the file names: -0000000-0, _0, or RE:<regular expression>.",
     )
     add_input_dir: Address | None = option(None, doc="Directories or addresses to search as well.")
     add_input_module: list[str] | None = option(None, doc="Runners to take products from as well.")
@@ -196,7 +197,8 @@ class Options(Section):
     add_depends: list[str] | None = option(None, doc="More Python packages to look for.")
     add_executes: list[str] | None = option(None, doc="More programs to look for.")
     timeout: Duration | None = option(
-        None, doc="Longest time of one job of this step, in seconds or H:M:S, instead of [JOB] TIMEOUT."
+        None,
+        doc="Longest time of one job of this step, in seconds or H:M:S, instead of [JOB] TIMEOUT.",
     )
 
 
@@ -228,7 +230,9 @@ def type_text(field: FieldInfo) -> str:
     """Name the type of an option in the words of the manual."""
     kind, inner = path_kind(field), unwrap(field.annotation)
     if kind:
-        return {"file": "file", "folder": "directory", "address": "directories or addresses"}[kind.name]
+        return {"file": "file", "folder": "directory", "address": "directories or addresses"}[
+            kind.name
+        ]
     if get_origin(inner) is Annotated:
         return "time (seconds or H:M:S)" if inner is Duration else type_text_of(get_args(inner)[0])
     return type_text_of(inner)
@@ -300,7 +304,9 @@ def prepare(field: FieldInfo, text: str) -> Any:
     return text
 
 
-def check_values(cls: type[Section], texts: dict[str, str]) -> tuple[Section | None, dict[str, str]]:
+def check_values(
+    cls: type[Section], texts: dict[str, str]
+) -> tuple[Section | None, dict[str, str]]:
     """Turn INI texts into an instance of `cls`.
 
     Parameters

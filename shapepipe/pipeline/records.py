@@ -92,7 +92,9 @@ class RunDirectory:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            owner = os.read(self._lock, 4096).decode(errors="replace").strip() or "an unknown process"
+            owner = (
+                os.read(self._lock, 4096).decode(errors="replace").strip() or "an unknown process"
+            )
             os.close(self._lock)
             self._lock = None
             raise RunRefused(f"{self.path} is being run by {owner}") from None
@@ -153,7 +155,9 @@ class RunDirectory:
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise RunRefused(f"{self.path} is not the directory of a run: there is no {RUN_FILE}") from None
+            raise RunRefused(
+                f"{self.path} is not the directory of a run: there is no {RUN_FILE}"
+            ) from None
         except ValueError as error:
             raise RunRefused(f"{path}: cannot be read: {error}") from error
 
@@ -255,7 +259,9 @@ class RunList:
             folder, _, names = line.strip().rpartition(" ")
             path = Path(folder)
             if not path.is_absolute():
-                path = next((p for p in (self.path.parent / path.name, path.absolute()) if p.is_dir()), path)
+                path = next(
+                    (p for p in (self.path.parent / path.name, path.absolute()) if p.is_dir()), path
+                )
             if folder and path.is_dir():
                 found[path] = [name for name in names.split(",") if name]
         return list(found.items())

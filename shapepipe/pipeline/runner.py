@@ -242,7 +242,9 @@ def runner(
 def _options_of(function: Callable) -> type[Options]:
     names = list(inspect.signature(function).parameters)
     if len(names) < 2:
-        raise TypeError(f"{function.__name__}: a runner takes (job, opts), not ({', '.join(names)})")
+        raise TypeError(
+            f"{function.__name__}: a runner takes (job, opts), not ({', '.join(names)})"
+        )
     hint = get_type_hints(function).get(names[1], Options)
     if not (isinstance(hint, type) and issubclass(hint, Options)):
         raise TypeError(f"{function.__name__}: {names[1]} must be annotated with an Options class")
@@ -272,7 +274,9 @@ def find_runner(reference: str, folders: Sequence[str] = ()) -> Runner:
     try:
         module = _load_file(module_name, path) if path else importlib.import_module(module_name)
     except ImportError as error:
-        raise ConfigurationError(f"runner {reference}: cannot import {module_name}: {error}") from error
+        raise ConfigurationError(
+            f"runner {reference}: cannot import {module_name}: {error}"
+        ) from error
     found = getattr(module, attribute, None)
     if not isinstance(found, Runner):
         raise ConfigurationError(
@@ -351,5 +355,7 @@ def _load_file(module_name: str, path: str):
         spec.loader.exec_module(module)
     except Exception as error:
         sys.modules.pop(module_name, None)
-        raise ConfigurationError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
+        raise ConfigurationError(
+            f"{path}: cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
     return module

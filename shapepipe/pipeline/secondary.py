@@ -10,7 +10,9 @@ from shapepipe.pipeline.config import IniText
 from shapepipe.pipeline.options import Section, check_values, nearest, spellings
 
 
-def read_sections(path: str | Path, declared: Mapping[str, type[Section]]) -> dict[str, Section]:
+def read_sections(
+    path: str | Path, declared: Mapping[str, type[Section]], warnings: list[str] | None = None
+) -> dict[str, Section]:
     """Read and check every section of an INI file.
 
     Parameters
@@ -19,6 +21,8 @@ def read_sections(path: str | Path, declared: Mapping[str, type[Section]]) -> di
         INI file.
     declared : mapping of str to type
         Name of each section that may occur, and the class that declares its options.
+    warnings : list of str, optional
+        Gets a line for each option of an earlier version that no longer acts.
 
     Returns
     -------
@@ -36,9 +40,14 @@ def read_sections(path: str | Path, declared: Mapping[str, type[Section]]) -> di
         complaints.append(f"{ini.where(name)}: unknown section{nearest(name, declared)}")
     for name, cls in declared.items():
         known, texts = spellings(cls), {}
+        retired = {option.lower(): why for option, why in cls.retired.items()}
         for key, value in ini.values.get(name, {}).items():
             if key in known:
                 texts[known[key]] = value.text
+            elif key in retired:
+                where = f"{ini.where(name, key)} {key.upper()}"
+                if warnings is not None:
+                    warnings.append(f"{where}: no longer does anything: {retired[key]}")
             else:
                 near = nearest(key.upper(), [item.upper() for item in known])
                 complaints.append(f"{ini.where(name, key)} {key.upper()}: unknown option{near}")

@@ -22,9 +22,13 @@ Name = Annotated[str, AfterValidator(_plain_name)]
 class DefaultSection(Section):
     """[DEFAULT]: how the run is called."""
 
-    verbose: bool = option(True, doc="Show progress and messages on the terminal as well as in the log.")
+    verbose: bool = option(
+        True, doc="Show progress and messages on the terminal as well as in the log."
+    )
     run_name: Name = option("shapepipe_run", doc="Base of the run directory's name.")
-    run_datetime: bool = option(True, doc="Append date and time (_YYYY-MM-DD_HH-MM-SS) to RUN_NAME.")
+    run_datetime: bool = option(
+        True, doc="Append date and time (_YYYY-MM-DD_HH-MM-SS) to RUN_NAME."
+    )
 
 
 class ExecutionSection(Section):

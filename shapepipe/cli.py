@@ -1,0 +1,279 @@
+"""The command line: `shapepipe_run -c FILE` and `shapepipe VERB`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+import shapepipe
+from shapepipe.errors import ConfigurationError, ShapePipeError
+from shapepipe.pipeline import show
+from shapepipe.pipeline.config import load_config, mode_of
+from shapepipe.pipeline.records import RunDirectory
+from shapepipe.pipeline.run import INTERRUPTED, execute, load_mpi, prepare
+from shapepipe.pipeline.runner import find_runner, list_runners
+
+CONFIG = click.option("-c", "--config", default="config.ini", show_default=True, help="INI file.")
+OVERRIDE = click.option(
+    "-o",
+    "--option",
+    "overrides",
+    multiple=True,
+    metavar="SECTION:KEY=VALUE",
+    help="Override a value.",
+)
+ONLY = click.option("-e", "--only", multiple=True, metavar="NUMBER", help="Process this unit only.")
+CHANGE = click.option(
+    "--allow-change", is_flag=True, help="Continue a run although options, code or steps changed."
+)
+
+
+def run_command() -> None:
+    """Entry point of `shapepipe_run`."""
+    _guarded(shapepipe_run)
+
+
+def main() -> None:
+    """Entry point of `shapepipe`."""
+    _guarded(verbs)
+
+
+def _guarded(command) -> None:
+    """Run a command; errors become one line each and an exit status."""
+    try:
+        status = command.main(standalone_mode=False)
+    except click.exceptions.Exit as end:
+        status = end.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except ShapePipeError as error:
+        for line in str(error).splitlines():
+            _complain(line)
+        status = error.exit_status
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted")
+        status = INTERRUPTED
+    except OSError as error:
+        _complain(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
+        status = 1
+    sys.stdout.flush()
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _complain(line: str) -> None:
+    Console(stderr=True, highlight=False).print(f"[red]error[/red] {escape(line)}", soft_wrap=True)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@CONFIG
+@OVERRIDE
+@ONLY
+@click.option("--resume", is_flag=True, help="Continue the last run of this name.")
+@CHANGE
+@click.option(
+    "-l", "--list_modules", "list_modules", is_flag=True, help="List the runners and exit."
+)
+@click.version_option(shapepipe.__version__, "-v", "--version")
+def shapepipe_run(config, overrides, only, resume, allow_change, list_modules):
+    """Run the chain of modules in an INI file.
+
+    \b
+    shapepipe_run -c config.ini
+    shapepipe_run -c config.ini -e 2366993-18        one unit only
+    shapepipe_run -c config.ini -o JOB:SMP_BATCH_SIZE=8
+    shapepipe_run -c config.ini --resume             go on with the last run
+    mpiexec -n 16 shapepipe_run -c config.ini        with MODE = mpi
+
+    Exit status: 0 all well, 1 some unit failed, 2 wrong configuration, 130 interrupted.
+    """
+    if list_modules:
+        for name in list_runners():
+            click.echo(name)
+        return 0
+    return _run(config, overrides, only, resume, allow_change)
+
+
+def _run(config, overrides, only, continue_run, allow_change) -> int:
+    """Run or continue, as one of the ranks of an MPI world if that is the mode."""
+    if mode_of(config, overrides) != "mpi":
+        return _plan_and_execute(config, overrides, only, continue_run, allow_change)
+    mpi = load_mpi()
+    if mpi.rank() > 0:
+        mpi.serve()
+        return 0
+    try:
+        plan = prepare(config, overrides, only, continue_run)
+    except BaseException:
+        mpi.dismiss()
+        raise
+    try:
+        return _execute(plan, overrides, allow_change)
+    except ShapePipeError:
+        mpi.dismiss()
+        raise
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        mpi.abort(1)
+        raise
+
+
+def _plan_and_execute(config, overrides, only, continue_run, allow_change) -> int:
+    return _execute(prepare(config, overrides, only, continue_run), overrides, allow_change)
+
+
+def _execute(plan, overrides, allow_change) -> int:
+    result = execute(plan, command=sys.argv, allow_change=allow_change, overrides=overrides)
+    return result.exit_status
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(shapepipe.__version__, "-v", "--version")
+def verbs():
+    """ShapePipe: process survey images with chains of modules.
+
+    \b
+    shapepipe check -c config.ini      is the configuration right?
+    shapepipe plan -c config.ini       what would run, and why?
+    shapepipe run -c config.ini        the same as shapepipe_run
+    shapepipe status RUN               how far is it?
+    shapepipe resume RUN               go on where it stopped
+    """
+
+
+@verbs.command()
+@CONFIG
+@OVERRIDE
+@ONLY
+@click.option("--resume", is_flag=True, help="Continue the last run of this name.")
+@CHANGE
+def run(config, overrides, only, resume, allow_change):
+    """Run the chain of modules in an INI file."""
+    return _run(config, overrides, only, resume, allow_change)
+
+
+@verbs.command()
+@CONFIG
+@OVERRIDE
+@click.option(
+    "--show", "show_values", is_flag=True, help="Show every option, its value and its origin."
+)
+def check(config, overrides, show_values):
+    """Check a configuration without looking at any image."""
+    loaded = load_config(config, overrides)
+    if show_values:
+        show.values(loaded)
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}")
+    click.echo(f"{config}: {len(loaded.steps)} steps, no complaints")
+    return 0
+
+
+@verbs.command()
+@CONFIG
+@OVERRIDE
+@ONLY
+@click.option("--resume", is_flag=True, help="Plan the continuation of the last run of this name.")
+@click.option("--units", is_flag=True, help="List every unit, not only numbers of units.")
+def plan(config, overrides, only, resume, units):
+    """Show what would run, what is done already, and why; nothing is created."""
+    show.plan(prepare(config, overrides, only, resume), units)
+    return 0
+
+
+@verbs.command()
+@click.argument("run_directory", type=click.Path(exists=True, file_okay=False))
+@OVERRIDE
+@ONLY
+@CHANGE
+@click.option(
+    "-c", "--config", help="INI file to use instead of the one that the run was started with."
+)
+def resume(run_directory, overrides, only, allow_change, config):
+    """Continue a run where it stopped."""
+    directory = RunDirectory(Path(run_directory).absolute())
+    last = directory.read_run()["launches"][-1]
+    os.environ.update({k: v for k, v in last["environment"].items() if k not in os.environ})
+    if config is None:
+        os.chdir(last["directory"])
+        config = last["config"]
+        if not Path(config).is_file():
+            raise ConfigurationError(
+                f"the INI file {config} is gone; give one with -c (a copy is in logs/)"
+            )
+    return _run(
+        config, [*last["overrides"], *overrides], only or last["only"], directory.path, allow_change
+    )
+
+
+@verbs.command()
+@click.option(
+    "-d", "--output-dir", default=".", help="Output directory, or an INI file's OUTPUT_DIR."
+)
+@click.option("--name", default="shapepipe_runs", help="Name of the list of runs.")
+def runs(output_dir, name):
+    """List the runs of an output directory."""
+    show.runs(Path(output_dir), name)
+    return 0
+
+
+@verbs.command()
+@click.argument("run_directory", type=click.Path(exists=True, file_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def status(run_directory, as_json):
+    """Show how far a run is: units by step and outcome."""
+    counts = show.count_records(RunDirectory(run_directory))
+    if as_json:
+        click.echo(json.dumps(counts))
+    else:
+        show.status(RunDirectory(Path(run_directory).absolute()), counts)
+    return 0
+
+
+@verbs.command()
+@click.argument("run_directory", type=click.Path(exists=True, file_okay=False))
+def report(run_directory):
+    """Show time, memory and errors of a run, step by step."""
+    show.report(RunDirectory(Path(run_directory).absolute()))
+    return 0
+
+
+@verbs.command()
+@click.argument("product", type=click.Path(exists=True))
+def explain(product):
+    """Say how a file was made: run, job, options, versions, inputs, back to the raw files."""
+    show.explain(Path(product).absolute())
+    return 0
+
+
+@verbs.command("list")
+@click.option("--path", "folders", multiple=True, help="Folder with runners of your own.")
+def list_(folders):
+    """List the runners that can be found."""
+    for name in list_runners(folders):
+        click.echo(name)
+    return 0
+
+
+@verbs.command()
+@click.argument("runner")
+@click.option("--path", "folders", multiple=True, help="Folder with runners of your own.")
+def describe(runner, folders):
+    """Describe a runner: inputs, products, options."""
+    show.describe(find_runner(runner, folders))
+    return 0
+
+
+@verbs.command()
+@click.argument("runners", nargs=-1, required=True)
+@click.option("--path", "folders", multiple=True, help="Folder with runners of your own.")
+def template(runners, folders):
+    """Print a commented INI file for a chain of runners."""
+    click.echo(show.template([find_runner(name, folders) for name in runners], runners), nl=False)
+    return 0

@@ -1,0 +1,279 @@
+"""Supervised worker processes: each does one job at a time and is kept between jobs.
+
+A worker that dies costs the job that it was doing and no other; one that takes too long is ended with
+everything it started. This is the part that every pool has in common: the pool of one machine is a
+crew, and each rank or cluster worker has a crew of one.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NamedTuple
+
+from shapepipe.pipeline.job import LOG_FILE, LOST, TIMEOUT, Outcome, Task, failed_log_name
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+SHORT_JOB = 0.02
+"""Seconds; workers whose jobs are shorter are handed several at a time."""
+AHEAD = 6
+"""Short jobs that a worker may have waiting."""
+
+
+class Assignment(NamedTuple):
+    """A task with what a worker needs to do it.
+
+    `context` is the file that holds the step's context; `scratch` and `logs` are its directories, for
+    clearing up after a worker that died. `serial` asks for a worker beside the run loop.
+    """
+
+    task: Task
+    context: str
+    scratch: str
+    logs: str
+    timeout: float | None
+    serial: bool = False
+
+
+@dataclass
+class _Slot:
+    process: subprocess.Popen
+    connection: Connection
+    lifeline: int
+    printed: Path
+    waiting: deque[Assignment] = field(default_factory=deque)
+    since: float = 0.0
+    usual: float = 1.0
+
+
+class Crew:
+    """Worker processes on this machine.
+
+    Parameters
+    ----------
+    size : int
+        Number of workers, which are started when first needed.
+    folder : path
+        Existing directory for what workers print.
+    """
+
+    def __init__(self, size: int, folder: str | Path):
+        self.size, self._folder = size, Path(folder)
+        self._slots: list[_Slot] = []
+        self._selector = selectors.DefaultSelector()
+        self._started = 0
+
+    def room(self) -> int:
+        """Number of assignments that can be taken at once."""
+        free = self.size - len(self._slots)
+        return free + sum(max(0, self._depth(slot) - len(slot.waiting)) for slot in self._slots)
+
+    def _depth(self, slot: _Slot) -> int:
+        return 1 + AHEAD if slot.usual < SHORT_JOB else 1
+
+    def busy(self) -> int:
+        """Number of assignments under way or waiting in a worker."""
+        return sum(len(slot.waiting) for slot in self._slots)
+
+    def submit(self, assignment: Assignment) -> None:
+        """Hand an assignment to the worker that has least to do."""
+        idle = [slot for slot in self._slots if not slot.waiting]
+        if not idle and len(self._slots) < self.size:
+            idle = [self._start()]
+        slot = idle[0] if idle else min(self._slots, key=lambda slot: len(slot.waiting))
+        self._give(slot, assignment)
+
+    def _give(self, slot: _Slot, assignment: Assignment) -> None:
+        if not slot.waiting:
+            slot.since = time.monotonic()
+        slot.waiting.append(assignment)
+        try:
+            slot.connection.send_bytes(pickle.dumps((assignment.context, tuple(assignment.task))))
+        except OSError:
+            pass  # the worker is dead; `wait` finds out and tells
+
+    def wait(self, timeout: float | None = None) -> list[Outcome]:
+        """Wait for outcomes.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Longest time to wait, in seconds.
+
+        Returns
+        -------
+        list of Outcome
+            Empty when the time is over.
+        """
+        if not self.busy():
+            return []
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            outcomes = self._late()
+            pause = self._pause(until) if not outcomes else 0
+            for key, _ in self._selector.select(pause):
+                outcomes += self._receive(key.data)
+            if outcomes or (until is not None and time.monotonic() >= until):
+                return outcomes
+
+    def _pause(self, until: float | None) -> float | None:
+        moments = [
+            slot.since + slot.waiting[0].timeout
+            for slot in self._slots
+            if slot.waiting and slot.waiting[0].timeout
+        ]
+        if until is not None:
+            moments.append(until)
+        return max(0.0, min(moments) - time.monotonic()) if moments else None
+
+    def _receive(self, slot: _Slot) -> list[Outcome]:
+        outcomes = []
+        try:
+            while True:
+                outcome = Outcome(*pickle.loads(slot.connection.recv_bytes()))
+                now = time.monotonic()
+                slot.usual = 0.5 * (slot.usual + now - slot.since)
+                slot.since = now
+                slot.waiting.popleft()
+                outcomes.append(outcome)
+                if not slot.connection.poll(0):
+                    return outcomes
+        except (EOFError, OSError):
+            return outcomes + self._bury(slot, LOST)
+
+    def _late(self) -> list[Outcome]:
+        """End workers whose job has taken too long."""
+        now, outcomes = time.monotonic(), []
+        for slot in list(self._slots):
+            limit = slot.waiting[0].timeout if slot.waiting else None
+            if limit and now - slot.since >= limit:
+                outcomes += self._bury(slot, TIMEOUT)
+        return outcomes
+
+    def _bury(self, slot: _Slot, status: str) -> list[Outcome]:
+        """End a worker and all it started; its job is lost, what waited behind goes to a new one."""
+        self._selector.unregister(slot.connection)
+        self._slots.remove(slot)
+        code = self._end(slot)
+        if not slot.waiting:
+            return []
+        guilty, *innocent = slot.waiting
+        outcome = self._obituary(guilty, slot, status, code)
+        if innocent:
+            heir = self._start()
+            for assignment in innocent:
+                self._give(heir, assignment)
+        return [outcome]
+
+    def _end(self, slot: _Slot) -> int:
+        code = slot.process.poll()
+        try:
+            os.killpg(slot.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        ended = slot.process.wait()
+        slot.connection.close()
+        os.close(slot.lifeline)
+        return ended if code is None else code
+
+    def _obituary(self, assignment: Assignment, slot: _Slot, status: str, code: int) -> Outcome:
+        task, took = assignment.task, time.monotonic() - slot.since
+        if status == TIMEOUT:
+            error = (
+                f"took longer than TIMEOUT ({assignment.timeout:g} s); ended with all its programs"
+            )
+        else:
+            error = f"worker process {slot.process.pid} {_cause(code)}"
+        self._keep_log(assignment, slot, error)
+        shutil.rmtree(os.path.join(assignment.scratch, task.attempt), ignore_errors=True)
+        return Outcome(task.step, task.row, status, took, 0.0, 0, time.time() - took, error=error)
+
+    def _keep_log(self, assignment, slot, error) -> None:
+        """Join what the dead job had logged and what its worker printed."""
+        texts = []
+        for path in (Path(assignment.scratch) / assignment.task.attempt / LOG_FILE, slot.printed):
+            try:
+                texts.append(path.read_text(encoding="utf-8", errors="replace"))
+            except OSError:
+                continue
+        try:
+            os.makedirs(assignment.logs, exist_ok=True)
+            target = Path(assignment.logs) / failed_log_name(assignment.task)
+            target.write_text("".join(texts) + error + "\n", encoding="utf-8")
+            slot.printed.unlink(missing_ok=True)
+        except OSError:
+            pass  # a full disk must not cost more than the log
+
+    def _start(self) -> _Slot:
+        ours, theirs = _socket_pair()
+        their_end, our_end = os.pipe()
+        self._started += 1
+        printed = self._folder / f"worker-{os.uname().nodename}-{os.getpid()}-{self._started}.out"
+        with open(printed, "ab") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-c", _BOOT.format(path=sys.path, pipe=theirs, life=their_end)],
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                pass_fds=(theirs, their_end),
+                start_new_session=True,
+                env={**dict.fromkeys(THREAD_VARIABLES, "1"), **os.environ},
+            )
+        os.close(theirs)
+        os.close(their_end)
+        slot = _Slot(process, Connection(ours), our_end, printed)
+        self._slots.append(slot)
+        self._selector.register(slot.connection, selectors.EVENT_READ, slot)
+        return slot
+
+    def close(self) -> None:
+        """End all workers; jobs under way are given up."""
+        for slot in self._slots:
+            self._selector.unregister(slot.connection)
+            self._end(slot)
+            slot.printed.unlink(missing_ok=True)
+        self._slots = []
+        self._selector.close()
+
+
+_BOOT = """\
+import sys
+sys.path[:] = {path!r}
+from shapepipe.pipeline.worker import main
+main({pipe}, {life})
+"""
+
+
+def _socket_pair() -> tuple[int, int]:
+    ours, theirs = socket.socketpair()
+    return ours.detach(), theirs.detach()
+
+
+def _cause(code: int) -> str:
+    if code >= 0:
+        return f"ended by itself with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = " (as when memory runs out)" if -code == signal.SIGKILL else ""
+    return f"was ended by {name}{hint}"

@@ -1,0 +1,343 @@
+"""Which unit can run now: units flow from step to step as their own inputs get ready.
+
+No input or output of its own but for the records: it takes outcomes, commits them, and hands out the
+next assignments. Steps that gather files wait for the whole of the steps that make them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from shapepipe.pipeline.crew import Assignment
+from shapepipe.pipeline.job import LOST, OK, TIMEOUT, Outcome, StepContext, Task, failed_log_name
+from shapepipe.pipeline.logs import StepLog
+from shapepipe.pipeline.match import Listing
+from shapepipe.pipeline.options import parse_duration
+from shapepipe.pipeline.plan import BAD, GOOD, NOTHING, Plan, PlannedStep, State, bind
+from shapepipe.pipeline.resume import gathered_marks, gathered_paths, mark_step
+from shapepipe.pipeline.wiring import Wire
+from shapepipe.pipeline.worker import save_context
+
+OUTCOME_STATES = {
+    "ok": State.OK,
+    "empty": State.EMPTY,
+    "failed": State.FAILED,
+    TIMEOUT: State.TIMEOUT,
+    LOST: State.LOST,
+}
+
+
+class _Edges:
+    """Units of a later step by the row of the unit that they need."""
+
+    def __init__(
+        self, consumer: int, producers: np.ndarray, consumers: np.ndarray, n_producers: int
+    ):
+        order = np.argsort(producers, kind="stable")
+        self.consumer, self.rows = consumer, consumers[order]
+        self.starts = np.searchsorted(producers[order], np.arange(n_producers + 1))
+
+    def after(self, row: int) -> list[int]:
+        return self.rows[self.starts[row] : self.starts[row + 1]].tolist()
+
+
+class Flow:
+    """The state of a run under way.
+
+    Parameters
+    ----------
+    plan : Plan
+        Wired and marked.
+    launch : int
+        Number of starts of this run before; it makes the names of attempts unique.
+    log : logging.Logger
+        The run's log.
+    display : Display
+        Told of every step and outcome.
+    """
+
+    def __init__(self, plan: Plan, launch: int, log, display):
+        self.plan, self.launch, self.log, self.display = plan, launch, log, display
+        self.directory = plan.directory
+        self._records = self.directory.records()
+        self._folders = {path: index for index, path in self.directory.folders().items()}
+        self._edges: dict[int, list[_Edges]] = defaultdict(list)
+        self._missing: dict[int, np.ndarray] = {}
+        self._elapsed: dict[int, np.ndarray] = {}
+        self._mean: dict[int, list[float]] = defaultdict(lambda: [0.0, 0])
+        self._left: dict[int, int] = {}
+        self._ended: set[int] = set()
+        self._contexts: dict[int, tuple[str, StepContext]] = {}
+        self._step_logs: dict[int, StepLog] = {}
+        self._gathered_keys: dict[int, list[str]] = {}
+        self._products: dict[int, int] = defaultdict(int)
+        self._ready: list[tuple[int, int, int]] = []
+        self._opened: set[int] = set()
+        self.log_paths: dict[tuple[str, str], str] = {}
+        self.errors: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+        self.complaints: list[str] = []
+        for step in plan.steps:
+            if step.bound:
+                self._open(step)
+        for step in plan.steps:
+            self._end_if_over(step)
+
+    def next(self, room: int) -> list[Assignment]:
+        """Take up to `room` assignments."""
+        taken = []
+        while self._ready and len(taken) < room:
+            _, k, row = heapq.heappop(self._ready)
+            assignment = self._assign(self.plan.steps[k], row)
+            if assignment is not None:
+                taken.append(assignment)
+        return taken
+
+    def _assign(self, step: PlannedStep, row: int) -> Assignment | None:
+        path, context = self._context(step)
+        number = step.numbers[row]
+        lacking = [role for role, paths in context.gathered.items() if not paths]
+        if lacking:
+            self.log.error("%s %s: there is no file of %s", step.label, number, ", ".join(lacking))
+            self._settle(step, row, State.BLOCKED)
+            return None
+        before = self._records.get((step.label, number))
+        attempt = f"{number or 'all'}.{self.launch}-{before.attempt + 1 if before else 1}"
+        task = Task(step.index, row, number, step.inputs_of(row), attempt)
+        limit = parse_duration(step.opts.timeout) or parse_duration(self.plan.config.job.timeout)
+        serial = step.runner.scope == "all"
+        return Assignment(task, path, context.scratch, context.logs, limit, serial)
+
+    def _context(self, step: PlannedStep) -> tuple[str, StepContext]:
+        """What the jobs of a step have in common, written once for the workers to read."""
+        if step.index not in self._contexts:
+            scratch = self.directory.scratch / step.label
+            scratch.mkdir(parents=True, exist_ok=True)
+            Path(step.output).mkdir(parents=True, exist_ok=True)
+            gathered = gathered_paths(step)
+            self._gathered_keys[step.index] = gathered_marks(step, self.directory.file_key)
+            context = StepContext(
+                runner=step.runner,
+                opts=step.opts,
+                roles=tuple(column.role for column in step.columns),
+                output=step.output,
+                scratch=str(scratch),
+                logs=str(self.directory.logs(step.label)),
+                gathered=gathered,
+                programs={name: item["path"] for name, item in self.plan.programs.items()},
+            )
+            path = self.directory.scratch / f"{step.label}.step"
+            folders = [os.path.abspath(folder) for folder in self.plan.config.execution.module_path]
+            save_context(path, context, step.runner.reference or step.runner.name, folders)
+            self._contexts[step.index] = (str(path), context)
+            self.directory.unfinish_step(step.label)
+            self.log.info("%s: starts; %d of %d units to do", step.label,
+                          step.count(State.TO_DO), len(step.numbers))  # fmt: skip
+        return self._contexts[step.index]
+
+    def take(self, outcome: Outcome) -> None:
+        """Commit an outcome, and let the units go on that were waiting for it."""
+        step = self.plan.steps[outcome.step]
+        number = step.numbers[outcome.row]
+        before = self._records.get((step.label, number))
+        if before is not None:
+            for name in set(before.products) - set(outcome.products):
+                Path(step.output, name).unlink(missing_ok=True)
+        self.directory.commit(self._line(step, number, outcome, before))
+        self._products[step.index] += len(outcome.products)
+        if outcome.status != OK:
+            self._note(step, number, outcome)
+        self._settle(step, outcome.row, OUTCOME_STATES[outcome.status], outcome)
+        self.display.take(step, outcome)
+
+    def _line(self, step, number, outcome, before) -> dict:
+        inputs = step.inputs_of(outcome.row)
+        keys = [
+            self.directory.file_key(path, mark)
+            for path, mark in zip(inputs, outcome.identities, strict=False)
+            if path
+        ]
+        line = {
+            "step": step.label,
+            "status": outcome.status,
+            "number": number,
+            "try": before.attempt + 1 if before else 1,
+            "at": round(outcome.started, 3),
+            "wall": round(outcome.wall, 4),
+            "cpu": round(outcome.cpu, 4),
+            "mem": outcome.memory,
+            "print": step.fingerprint,
+            "in": keys + self._gathered_keys.get(step.index, []),
+            "out": outcome.products,
+        }
+        if outcome.metrics:
+            line["metrics"] = outcome.metrics
+        if outcome.error:
+            line["error"] = outcome.error
+        if outcome.log:
+            line["log"] = self._log_of(step).add(f"{step.label} {number}", outcome.log)
+        return line
+
+    def _log_of(self, step) -> StepLog:
+        if step.index not in self._step_logs:
+            path = self.directory.logs(step.label) / f"{step.label}.log"
+            self._step_logs[step.index] = StepLog(path)
+        return self._step_logs[step.index]
+
+    def _note(self, step, number, outcome) -> None:
+        where = ""
+        if OUTCOME_STATES[outcome.status] in BAD:
+            name = failed_log_name(Task(0, 0, number, (), ""))
+            where = str(self.directory.logs(step.label) / name)
+            self.log.error(
+                "%s %s %s: %s (%s)", step.label, number, outcome.status, outcome.error, where
+            )
+        else:
+            self.log.info("%s %s %s: %s", step.label, number, outcome.status, outcome.error)
+        self.errors[step.label, outcome.status].append((number, outcome.error))
+        if where:
+            self.log_paths[step.label, number] = where
+
+    def _settle(
+        self, step: PlannedStep, row: int, state: State, outcome: Outcome | None = None
+    ) -> None:
+        """Give a unit its final state, and tell the units that need it."""
+        step.state[row] = state
+        self._left[step.index] -= 1
+        elapsed = self._elapsed[step.index][row] + (outcome.wall if outcome else 0.0)
+        for edges in self._edges.get(step.index, ()):
+            later = self.plan.steps[edges.consumer]
+            for there in edges.after(row):
+                self._tell(later, there, step, row, state, elapsed)
+        self._end_if_over(step)
+
+    def _tell(self, later, row, step, row_before, state, elapsed) -> None:
+        if later.state[row] != State.TO_DO:
+            return
+        if state in GOOD and self._made(later, row, step, row_before):
+            self._elapsed[later.index][row] = max(self._elapsed[later.index][row], elapsed)
+            self._missing[later.index][row] -= 1
+            self._ready_if_complete(later, row)
+        else:
+            self._settle(later, row, State.SKIPPED if state in (*NOTHING, *GOOD) else State.BLOCKED)
+
+    def _made(self, later, row, step, row_before) -> bool:
+        """Whether the products that a unit takes from an earlier one are there (some are optional)."""
+        for column in later.columns:
+            source = column.sources[column.which[row]]
+            if (
+                isinstance(source, Wire)
+                and source.optional
+                and source.step == step.index
+                and column.index[row] == row_before
+                and not os.path.exists(column.path(row, later.numbers[row]))
+            ):
+                return False
+        return True
+
+    def _open(self, step: PlannedStep) -> None:
+        """Count, for each unit, the earlier units that it waits for, and start those that wait for none."""
+        self._opened.add(step.index)
+        n = len(step.numbers)
+        self._missing[step.index] = np.zeros(n, np.int16)
+        self._elapsed[step.index] = np.zeros(n, np.float32)
+        self._left[step.index] = step.count(State.TO_DO)
+        for column in step.columns:
+            for k, producers, consumers in column.producers():
+                earlier = self.plan.steps[k]
+                self._edges[k].append(
+                    _Edges(step.index, producers, consumers, len(earlier.numbers))
+                )
+                waiting = earlier.state[producers] == State.TO_DO
+                np.add.at(self._missing[step.index], consumers[waiting], 1)
+                self._drop_hopeless(step, earlier, producers, consumers)
+        self.display.open(step)
+        if step.waits <= self._ended:
+            for row in np.flatnonzero(
+                (step.state == State.TO_DO) & (self._missing[step.index] == 0)
+            ).tolist():
+                self._push(step, row)
+
+    def _drop_hopeless(self, step, earlier, producers, consumers) -> None:
+        """Settle units whose earlier unit has already failed, or had nothing usable."""
+        for states, state in ((BAD, State.BLOCKED), (NOTHING, State.SKIPPED)):
+            for row in np.unique(consumers[np.isin(earlier.state[producers], states)]).tolist():
+                if step.state[row] == State.TO_DO:
+                    step.state[row] = state
+                    self._left[step.index] -= 1
+
+    def _ready_if_complete(self, step: PlannedStep, row: int) -> None:
+        if self._missing[step.index][row] == 0 and step.waits <= self._ended:
+            self._push(step, row)
+
+    def _push(self, step: PlannedStep, row: int) -> None:
+        """Queue a unit: those whose line has been much slower than usual go first, then earlier steps."""
+        elapsed, mean = float(self._elapsed[step.index][row]), self._mean[step.index]
+        slowness = 0
+        if elapsed > 0 and mean[1]:
+            slowness = max(0, int(math.log2(max(1e-9, elapsed * mean[1] / max(mean[0], 1e-9)))))
+        mean[0] += elapsed
+        mean[1] += 1
+        heapq.heappush(self._ready, (-slowness, step.index, row))
+
+    def _end_if_over(self, step: PlannedStep) -> None:
+        """When the last unit of a step is settled, note it and open the steps that waited for it."""
+        if step.index in self._ended or step.index not in self._opened or self._left[step.index]:
+            return
+        self._ended.add(step.index)
+        self._finish(step)
+        for later in self.plan.steps[step.index + 1 :]:
+            if step.index not in later.waits or not later.waits <= self._ended:
+                continue
+            if later.bound and later.index in self._opened:
+                for row in np.flatnonzero(
+                    (later.state == State.TO_DO) & (self._missing[later.index] == 0)
+                ).tolist():
+                    self._push(later, row)
+            elif not later.bound:
+                self._bind_late(later)
+
+    def _bind_late(self, later: PlannedStep) -> None:
+        """Find the units of a step whose inputs were unknown before earlier steps had run."""
+        self.plan.listing = Listing()
+        complaints = bind(self.plan, later)
+        if complaints:
+            self.complaints += complaints
+            for text in complaints:
+                self.log.error("%s", text)
+            later.bound, later.numbers, later.columns = True, [], []
+            later.state = np.zeros(0, np.uint8)
+        if later.bound:
+            mark_step(self.plan, later, self._records, {}, self._folders)
+            self._open(later)
+            self._end_if_over(later)
+
+    def _finish(self, step: PlannedStep) -> None:
+        counts = {state.name.lower(): step.count(state) for state in State if step.count(state)}
+        if step.index in self._step_logs:
+            self._step_logs.pop(step.index).close()
+        products = self._products[step.index] + step.count(State.DONE)
+        if step.numbers:
+            self.directory.finish_step(step.label, counts, products)
+        summary = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+        self.log.info("%s: ends; %s", step.label, summary or "no units")
+        self.display.end(step)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Number of units in each state, by step."""
+        return {
+            step.label: {
+                state.name.lower(): step.count(state) for state in State if step.count(state)
+            }
+            for step in self.plan.steps
+        }
+
+    def close(self) -> None:
+        """Close the logs."""
+        for log in self._step_logs.values():
+            log.close()

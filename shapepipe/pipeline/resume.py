@@ -1,0 +1,191 @@
+"""What of a plan is done already, and why the rest is not.
+
+A unit is done if its record says so, its fingerprint (options, code, inputs) is the same and its
+products are there. Otherwise the first thing that differs is its reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from shapepipe.pipeline.job import EMPTY, OK, identity
+from shapepipe.pipeline.match import is_chosen
+from shapepipe.pipeline.options import WIRING, path_kind
+from shapepipe.pipeline.plan import NOTHING, Plan, PlannedStep, State
+from shapepipe.pipeline.records import Record
+from shapepipe.pipeline.wiring import Wire
+
+
+def mark_done(plan: Plan, records: dict[tuple[str, str], Record], earlier: dict) -> None:
+    """Set the state of every unit whose step is bound.
+
+    Parameters
+    ----------
+    plan : Plan
+        Its steps get `state`, `reasons` and fingerprints.
+    records : dict
+        From `RunDirectory.records`.
+    earlier : dict
+        Option values by fingerprint, from run.json, to say which option changed.
+    """
+    folders = {path: index for index, path in plan.directory.folders().items()}
+    for step in plan.steps:
+        if step.bound:
+            mark_step(plan, step, records, earlier, folders)
+
+
+def mark_step(plan: Plan, step: PlannedStep, records, earlier, folders) -> None:
+    """Set the state of the units of one step."""
+    take_fingerprint(plan, step)
+    if any(plan.steps[k].count(State.TO_DO) for k in step.waits):
+        for row, number in enumerate(step.numbers):
+            if (step.label, number) in records:
+                step.reasons[row] = "an earlier step runs again"
+        return
+    for row, number in enumerate(step.numbers):
+        record = records.get((step.label, number))
+        if record is None:
+            _skip_if_nothing(plan, step, row)
+            continue
+        reason = _why_again(plan, step, row, record, earlier, folders)
+        if reason:
+            step.reasons[row] = reason
+        else:
+            step.state[row] = State.DONE if record.status == OK else State.DONE_EMPTY
+
+
+def _skip_if_nothing(plan, step, row) -> None:
+    """A unit without a record whose producer had nothing usable is not to do either."""
+    for column in step.columns:
+        source = column.sources[column.which[row]]
+        if isinstance(source, Wire) and plan.steps[source.step].state[column.index[row]] in NOTHING:
+            step.state[row] = State.SKIPPED
+
+
+def _why_again(plan, step, row, record, earlier, folders) -> str:
+    if record.status not in (OK, EMPTY):
+        return f"{record.status} before"
+    for column in step.columns:
+        source = column.sources[column.which[row]]
+        if isinstance(source, Wire) and plan.steps[source.step].state[column.index[row]] not in (
+            State.DONE,
+            State.DONE_EMPTY,
+        ):
+            return f"{plan.steps[source.step].label} runs again"
+    if record.fingerprint != step.fingerprint:
+        return what_changed(step, earlier.get(record.fingerprint))
+    changed = _changed_input(step, row, record, folders)
+    if changed:
+        return changed
+    gone = [name for name in record.products if not os.path.exists(f"{step.output}/{name}")]
+    return f"product {gone[0]} is gone" if gone else ""
+
+
+def what_changed(step: PlannedStep, before: dict | None) -> str:
+    """Say which part of a fingerprint differs: an option (old, new), or the runner's code."""
+    if before is None:
+        return "options or code changed"
+    now = step.print_values
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    named = [key for key in changed if key != "code"]
+    if named:
+        return "; ".join(
+            f"{key if ' ' in key else 'option ' + key.upper()} changed ({before.get(key)} -> {now.get(key)})"
+            for key in named
+        )
+    return "code of the runner changed" if changed else "options or code changed"
+
+
+def _changed_input(step, row, record, folders) -> str:
+    paths = [path for path in step.inputs_of(row) if path]
+    marks = gathered_marks(step, lambda path, mark: _key(folders, path, mark))
+    known = {entry.rsplit(":", 2)[0]: entry for entry in record.inputs}
+    if len(known) != len(paths) + len(marks):
+        return f"number of inputs changed ({len(known)} -> {len(paths) + len(marks)})"
+    if not set(marks) <= set(record.inputs):
+        name = next(mark for mark in marks if mark not in set(record.inputs))
+        return f"input {name.rsplit(':', 2)[0].partition('/')[2]} changed"
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        key = f"{folders.get(folder)}/{name}"
+        entry = known.get(key)
+        if entry is None:
+            return f"input {name} is new"
+        try:
+            now = identity(path)
+        except OSError:
+            return f"input {name} is gone"
+        if entry != f"{key}:{now}":
+            return f"input {name} changed"
+    return ""
+
+
+def _key(folders, path: str, mark: str) -> str:
+    folder, _, name = path.rpartition("/")
+    return f"{folders.get(folder)}/{name}:{mark}"
+
+
+def gathered_marks(step: PlannedStep, key) -> list[str]:
+    """What a record says of the files that a step takes whole.
+
+    Parameters
+    ----------
+    key : callable
+        Of path and identity: the entry of one file.
+
+    Returns
+    -------
+    list of str
+        Each file for a step of one job; for a step of many jobs, one digest instead of as many lists.
+    """
+    keys = [
+        key(path, identity(path))
+        for paths in gathered_paths(step).values()
+        for path in paths.values()
+    ]
+    if not keys or step.runner.scope == "all":
+        return keys
+    digest = hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:16]
+    return [f"*/{len(keys)} gathered files:{len(keys)}:{digest}"]
+
+
+def gathered_paths(step: PlannedStep) -> dict[str, dict[str, str]]:
+    """Files that a step takes whole: role -> {number: path}, those that are there."""
+    found: dict[str, dict[str, str]] = {}
+    for role, sources in step.gathered.items():
+        paths = {}
+        for source in reversed(sources):
+            numbers = [n for n in source.index if not step.only or not n or is_chosen(n, step.only)]
+            paths.update((number, source.path(number, source.index[number])) for number in numbers)
+        found[role] = {
+            number: paths[number] for number in sorted(paths) if os.path.exists(paths[number])
+        }
+    return found
+
+
+def take_fingerprint(plan: Plan, step: PlannedStep) -> None:
+    """Set the values that count for a step's products, and their digest."""
+    values = {"code": step.runner.code_digest}
+    for program in step.runner.programs:
+        if program.name in plan.programs:
+            values[f"version of {program.name}"] = plan.programs[program.name]["version"]
+    for name, field in step.runner.options.model_fields.items():
+        if name in WIRING:
+            continue
+        value, kind = getattr(step.opts, name), path_kind(field)
+        if kind is not None and value is not None and kind.name == "file":
+            values[name] = f"{value} ({_content_digest(Path(value))})"
+        elif kind is not None and value is not None and kind.name == "address":
+            values[name] = ", ".join(str(folder) for folder in value)
+        else:
+            values[name] = str(value)
+    step.print_values = values
+    text = json.dumps(values, sort_keys=True)
+    step.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _content_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:10]
