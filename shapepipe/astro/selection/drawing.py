@@ -80,7 +80,7 @@ def _draw(plot: Plot, view: View, axes: Axes) -> None:
     axes.set_title(plot.title.fill(view))
     axes.set_xlabel(plot.x_label.fill(view))
     axes.set_ylabel(plot.y_label.fill(view))
-    if plot.log:
+    if plot.log and axes.dataLim.y1 > 0:
         axes.set_yscale("log")
     if plot.x_limits:
         axes.set_xlim(plot.x_limits)

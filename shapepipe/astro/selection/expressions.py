@@ -230,6 +230,8 @@ def _advice(text: str, position: int, wanted: set[str]) -> str:
         return "a parenthesis is not closed"
     if rest[:1] in ("&", "|") or (rest[:1] in _COMPARING and any(c in before for c in "<>=!")):
         return "a mask line holds one comparison; all lines of a mask must hold"
+    if "STAR" in wanted:  # a value stands before: what could make it another value is moot
+        wanted = wanted - {"LPAR", "LBRACE"}
     words = dict.fromkeys(word for name, word in _WORDS.items() if name in wanted)
     return f"expected {', '.join(words)}"
 

@@ -86,7 +86,10 @@ def read_plot(
     numbers = _series_numbers(entries)
     _check_keys(entries, kind, numbers)
     series = (_read_series(entries, kind, number) for number in numbers)
-    empty = Template()
+    empty, log = Template(), entries.take("LOG", _truth, False)
+    y_limits = entries.take("YLIM", _limits)
+    if log and y_limits and min(y_limits) <= 0:
+        entries.complain(entries.values["YLIM"].place, "LOG is set: both limits must be above 0")
     return Plot(
         name,
         place,
@@ -97,8 +100,8 @@ def read_plot(
         x_label=entries.take("XLABEL", entries.template, empty),
         y_label=entries.take("YLABEL", entries.template, empty),
         x_limits=entries.take("XLIM", _limits),
-        y_limits=entries.take("YLIM", _limits),
-        log=entries.take("LOG", _truth, False),
+        y_limits=y_limits,
+        log=log,
     )
 
 
