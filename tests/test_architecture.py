@@ -191,31 +191,29 @@ def test_random_numbers_come_from_a_generator_passed_in():
     assert not complaints, "\n".join(complaints)
 
 
-def tracked_texts() -> list[Path]:
-    """Text files of the tree that are not made by a build."""
-    skipped = {
-        ".git",
-        ".venv",
+def texts_of_the_tree() -> list[Path]:
+    """Text files of the tree that are not made by a build or a tool."""
+    made = {
         "_build",
         "build",
         "dist",
         "generated",
         "quickstart",
         "shapepipe.egg-info",
+        "__pycache__",
     }
     return [
         path
         for path in sorted(ROOT.rglob("*"))
-        if path.is_file()
-        and path.suffix in TEXT_SUFFIXES
-        and not skipped.intersection(path.relative_to(ROOT).parts)
-        and not any(part.endswith("_cache") or part == "__pycache__" for part in path.parts)
+        if path.suffix in TEXT_SUFFIXES
+        and not any(part in made or part.startswith(".") for part in path.relative_to(ROOT).parts)
+        and path.is_file()
     ]
 
 
 def test_no_path_of_a_machine_in_the_tree():
     complaints = []
-    for path in tracked_texts():
+    for path in texts_of_the_tree() + [ROOT / ".ci/run"]:
         if path == Path(__file__):
             continue
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
