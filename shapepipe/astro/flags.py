@@ -78,21 +78,6 @@ def as_bits(flags: np.ndarray) -> np.ndarray:
     return flags.view(np.dtype(f"u{flags.dtype.itemsize}"))
 
 
-def combine(flags: np.ndarray, more: np.ndarray) -> np.ndarray:
-    """OR two flag images, in a type wide enough for both.
-
-    Parameters
-    ----------
-    flags, more : ndarray of integers, same shape
-        Flag images; `flags` is changed in place when its type allows.
-    """
-    dtype = pixel_dtype(used_bits(flags) | used_bits(more))
-    if dtype.itemsize > flags.dtype.itemsize:
-        flags = as_bits(flags).astype(dtype)
-    flags |= as_bits(more).astype(flags.dtype, copy=False)
-    return flags
-
-
 def integer_flags(values: np.ndarray, path) -> np.ndarray:
     """Take an image as flags.
 

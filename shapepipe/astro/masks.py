@@ -147,8 +147,9 @@ def place_stars(stars: Stars, vicinity: Vicinity, marks: list[StarMark]):
     return x[hit], y[hit], stars.mag[near][hit]
 
 
-def draw_deepsky(flags: np.ndarray, vicinity: Vicinity, objects: DeepSky, bit: int,
-                 size_plus: float = 0.0) -> int:  # fmt: skip
+def draw_deepsky(
+    flags: np.ndarray, vicinity: Vicinity, objects: DeepSky, bit: int, size_plus: float = 0.0
+) -> list[int]:
     """Mark the circles of large objects, wherever their centres are.
 
     Parameters
@@ -166,14 +167,15 @@ def draw_deepsky(flags: np.ndarray, vicinity: Vicinity, objects: DeepSky, bit: i
 
     Returns
     -------
-    int
-        Number of objects with a pixel in the image.
+    list of int
+        Rows of the objects with a pixel in the image.
     """
     radius = objects.radius * (1 + size_plus)
-    drawn = 0
-    for i in vicinity.near(objects.ra, objects.dec, radius):
-        drawn += vicinity.draw_circle(flags, bit, objects.ra[i], objects.dec[i], radius[i])
-    return drawn
+    return [
+        int(i)
+        for i in vicinity.near(objects.ra, objects.dec, radius)
+        if vicinity.draw_circle(flags, bit, objects.ra[i], objects.dec[i], radius[i])
+    ]
 
 
 def missing_pixels(image: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:

@@ -68,20 +68,21 @@ def covered_runs(shape: tuple[int, int], polygons: np.ndarray) -> tuple[np.ndarr
     return _merge(flat[opens], flat[closes])
 
 
-def region_text(polygons: Iterable[np.ndarray], comment: str = "") -> str:
-    """Polygons as a DS9 region file, in image coordinates (1-based).
+def region_text(polygons: Iterable[np.ndarray], circles: Iterable[tuple] = ()) -> str:
+    """Shapes as a DS9 region file: polygons in image coordinates (1-based), circles on the sky.
 
     Parameters
     ----------
     polygons : iterable of ndarray, shape (n_vertices, 2)
         Vertices as x, y (pixel, 0-based).
-    comment : str
-        Text of a comment line.
+    circles : iterable of (ra, dec, radius)
+        Degrees.
     """
-    lines = ["# Region file format: DS9 version 4.1", f"# {comment}", "image"]
+    lines = ["# Region file format: DS9 version 4.1"]
     for polygon in polygons:
         numbers = ",".join(f"{value:.3f}" for value in (np.asarray(polygon) + 1).ravel())
-        lines.append(f"polygon({numbers})")
+        lines.append(f"image;polygon({numbers})")
+    lines += [f"icrs;circle({ra:.6f},{dec:.6f},{radius:.6f})" for ra, dec, radius in circles]
     return "\n".join(lines) + "\n"
 
 

@@ -7,11 +7,16 @@ vectors, so that right ascension 0 and the poles are places like any other.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from astropy.wcs import WCS
+from astropy.io import fits
+from astropy.wcs import WCS, WcsError
+from astropy.wcs.wcs import InconsistentAxisTypesError
+
+from shapepipe.errors import BadInput
 
 BLOCK = 32
 """Side of the blocks (pixels) that are judged as a whole when a circle on the sky is drawn."""
@@ -40,6 +45,12 @@ class Vicinity:
         """Unit vector, shape (3,), near the middle of the image."""
         mean = np.nanmean(self._lattice, axis=(0, 1))
         return mean / np.linalg.norm(mean)
+
+    @property
+    def position(self) -> tuple[float, float]:
+        """Right ascension and declination (deg) of `centre`."""
+        x, y, z = self.centre
+        return float(np.degrees(np.arctan2(y, x)) % 360), float(np.degrees(np.arcsin(z)))
 
     @property
     def radius(self) -> float:
@@ -181,6 +192,32 @@ class Vicinity:
         known = np.isfinite(plane).all(axis=1)
         terms = np.column_stack((np.ones(known.sum()), plane[known]))
         return np.linalg.lstsq(terms, np.column_stack((x, y))[known], rcond=None)[0]
+
+
+def celestial_wcs(header: fits.Header, path) -> WCS:
+    """WCS of the two celestial axes of an image.
+
+    Parameters
+    ----------
+    header : Header
+        Header of the image.
+    path : str or Path
+        Its file, for messages.
+
+    Raises
+    ------
+    BadInput
+        There is none, or it cannot be understood.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on dates and keywords that astropy mends
+            wcs = WCS(header)
+    except (ValueError, KeyError, TypeError, InconsistentAxisTypesError, WcsError) as error:
+        raise BadInput(path, f"WCS cannot be used: {' '.join(str(error).split())}") from None
+    if not wcs.has_celestial:
+        raise BadInput(path, "header has no celestial WCS", "CTYPE1 such as RA---TAN")
+    return wcs.celestial
 
 
 def unit_vectors(ra, dec) -> np.ndarray:
