@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -65,11 +65,54 @@ def open_hdus(path: str | Path, memmap: bool = False) -> Iterator[fits.HDUList]:
     BadInput
         The file is absent, unreadable, not FITS, cut short or damaged.
     """
+    with _damage_named(path), fits.open(path, memmap=memmap, lazy_load_hdus=True) as hdus:
+        yield hdus
+
+
+def read_images(
+    path: str | Path, wanted: Sequence[int | str]
+) -> Iterator[tuple[np.ndarray, fits.Header]]:
+    """Read several HDUs of a file one after the other, each pixel array once.
+
+    Parameters
+    ----------
+    path : str or Path
+        Mosaic, plain, gzip or fpack.
+    wanted : sequence of int or str
+        Numbers or EXTNAMEs; in the order of the file, gzip is unpacked only once.
+
+    Yields
+    ------
+    data : ndarray, shape (ny, nx)
+        As from `read_image`; an image without finite pixels is given like any other.
+    header : Header
+        Of that HDU.
+
+    Raises
+    ------
+    BadInput
+        When an HDU that is missing, has no pixels or is damaged is reached.
+    """
+    with _damage_named(path):
+        hdus = fits.open(path, memmap=False, lazy_load_hdus=True)
+    try:
+        for hdu in wanted:
+            with _damage_named(path):
+                unit = find_hdu(path, hdus, hdu)
+                data = pixels(path, hdus, unit)
+                header = unit.header.copy()
+            yield data, header
+    finally:
+        hdus.close()
+
+
+@contextmanager
+def _damage_named(path):
+    """Turn whatever the reading of bad bytes raises into `BadInput`; keep astropy's warnings off."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            with fits.open(path, memmap=memmap, lazy_load_hdus=True) as hdus:
-                yield hdus
+            yield
         except FileNotFoundError:
             raise BadInput(path, "there is no such file") from None
         except PermissionError:
