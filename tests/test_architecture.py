@@ -35,7 +35,7 @@ ONLY_IN = {
     "mpi4py": ("pipeline",),
     "distributed": ("pipeline",),
     "dask_jobqueue": ("pipeline",),
-    "pydantic": ("pipeline",),
+    "pydantic": ("pipeline", "modules", "simulate"),  # validators of options
     "click": ("cli",),
 }
 #: the framework knows nothing of the sky
