@@ -8,12 +8,14 @@ in `wcs`.
 from __future__ import annotations
 
 import gzip
+import shutil
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import numpy as np
 from astropy.io import fits
@@ -70,7 +72,7 @@ def open_hdus(path: str | Path, memmap: bool = False) -> Iterator[fits.HDUList]:
 
 
 def read_images(
-    path: str | Path, wanted: Sequence[int | str]
+    path: str | Path, wanted: Sequence[int | str], scratch: str | Path | None = None
 ) -> Iterator[tuple[np.ndarray, fits.Header]]:
     """Read several HDUs of a file one after the other, each pixel array once.
 
@@ -79,7 +81,10 @@ def read_images(
     path : str or Path
         Mosaic, plain, gzip or fpack.
     wanted : sequence of int or str
-        Numbers or EXTNAMEs; in the order of the file, gzip is unpacked only once.
+        Numbers or EXTNAMEs.
+    scratch : str or Path, optional
+        Directory for a temporary file: a gzip file is unpacked there once, since each
+        step back in it would unpack it anew from the start.
 
     Yields
     ------
@@ -93,22 +98,34 @@ def read_images(
     BadInput
         When an HDU that is missing, has no pixels or is damaged is reached.
     """
-    with _damage_named(path):
-        hdus = fits.open(path, memmap=False, lazy_load_hdus=True)
-    try:
+    with ExitStack() as stack:
+        with _damage_named(path):
+            plain = stack.enter_context(_unpacked(path, scratch))
+            hdus = stack.enter_context(fits.open(plain, memmap=False, lazy_load_hdus=True))
         for hdu in wanted:
             with _damage_named(path):
                 unit = find_hdu(path, hdus, hdu)
                 data = pixels(path, hdus, unit)
                 header = unit.header.copy()
             yield data, header
-    finally:
-        hdus.close()
+
+
+@contextmanager
+def _unpacked(path, scratch):
+    """Give the path of plain FITS: the file itself, or what gzip had packed."""
+    with Path(path).open("rb") as packed:
+        if packed.peek(2)[:2] != b"\x1f\x8b":
+            yield path
+            return
+        with NamedTemporaryFile(dir=scratch) as plain, gzip.open(packed) as stream:
+            shutil.copyfileobj(stream, plain, 1 << 20)
+            plain.flush()
+            yield plain.name
 
 
 @contextmanager
 def _damage_named(path):
-    """Turn whatever the reading of bad bytes raises into `BadInput`; keep astropy's warnings off."""
+    """Turn what the reading of bad bytes raises into `BadInput`; keep astropy's warnings off."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -267,9 +284,9 @@ def pixels(path, hdus: fits.HDUList, unit) -> np.ndarray:
 def check_complete(path, hdus: fits.HDUList, unit) -> None:
     """Raise `BadInput` if the file ends before the data of this HDU do (plain files only)."""
     place = unit.fileinfo()
-    on_disk = Path(path).stat().st_size
     if place is None or place["file"].compression:
         return
+    on_disk = place["file"].size
     # The span is padded to blocks of 2880 bytes; a file that lacks only the padding can be read.
     end = place["datLoc"] + max(0, place["datSpan"] - BLOCK + 1)
     if on_disk < end:
