@@ -96,18 +96,21 @@ need_python() {
     stamp=$("$PYTHON" -c 'import sys; print(sys.prefix)')/.shapepipe-installed
     state="$PROJECT $(cksum <"$PROJECT/setup.cfg")"
     if ! grep -qxF "$state $extras" "$stamp" 2>/dev/null; then
-        say "installing Python packages into ${PYTHON%/bin/python}"
+        say "installing Python packages into ${PYTHON%/bin/python} (about a minute)"
         install_package "$extras"
         echo "$state $extras" >>"$stamp"
     fi
 }
 
 install_package() {
-    local try
+    local try log
+    log=$(mktemp)
     for try in 1 2 3; do
         "$PYTHON" -m pip install -q --no-input --disable-pip-version-check \
-            --use-pep517 --root-user-action=ignore -e "$PROJECT${1:+[$1]}" </dev/null && return
-        say "pip failed (try $try of 3)"
+            --use-pep517 --root-user-action=ignore -e "$PROJECT${1:+[$1]}" \
+            >"$log" 2>&1 </dev/null && { rm -f "$log"; return; }
+        say "pip failed (try $try of 3):"
+        tail -n 20 "$log" >&2
         sleep $((5 * try))
     done
     stop "the Python packages could not be installed; pip's messages are above"
