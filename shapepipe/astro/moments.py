@@ -26,7 +26,7 @@ class MomentFlag(IntFlag):
     NO_SIGNAL = 2
     """The sum over the stamp is not positive."""
     NOT_CONVERGED = 4
-    """The iteration failed; values are nan."""
+    """The iteration failed, as it does below a FWHM of about 1.8 pixels; values are nan."""
     OFF_CENTRE = 8
     """The centroid lies more than a quarter of the stamp from its centre."""
     TOO_LARGE = 16

@@ -77,7 +77,8 @@ def rho_statistics(
     fields = {"e": e, "de": e - g_psf, "w": e * ratio[:, None]}
     catalogues = {name: _catalogue(ra, dec, field) for name, field in fields.items()}
     width = np.log(max_separation / min_separation) / n_bins
-    usable_bins = int(np.clip(np.log(_extent(ra, dec) / min_separation) // width, 1, n_bins))
+    usable_bins = np.ceil(np.log(_extent(ra, dec) / min_separation) / width)
+    usable_bins = int(np.clip(usable_bins, 1, n_bins))
     binning = {
         "min_sep": min_separation,
         "max_sep": min_separation * np.exp(width * usable_bins),
@@ -92,11 +93,13 @@ def rho_statistics(
         other = None if first == second else catalogues[second]
         correlation.process(catalogues[first], other, num_threads=1)
         results.append(correlation)
+    n_pairs = results[0].npairs
+    used = slice(0, int(np.max(np.flatnonzero(n_pairs), initial=0)) + 1)
     return RhoStatistics(
-        theta=np.where(results[0].npairs > 0, results[0].meanr, results[0].rnom),
-        rho=np.array([result.xip for result in results]),
-        error=np.sqrt([result.varxip for result in results]),
-        n_pairs=results[0].npairs,
+        theta=np.where(n_pairs > 0, results[0].meanr, results[0].rnom)[used],
+        rho=np.array([result.xip for result in results])[:, used],
+        error=np.sqrt([result.varxip for result in results])[:, used],
+        n_pairs=n_pairs[used],
     )
 
 

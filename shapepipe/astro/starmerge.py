@@ -91,7 +91,7 @@ def split_number(number: str) -> tuple[str, int]:
     >>> split_number("-2366993")
     ('2366993', 0)
     """
-    found = re.match(r"[^0-9A-Za-z]*(.*\d)[^0-9A-Za-z]+(\d+)$", number)
+    found = re.match(r"[^0-9A-Za-z]*(.*[0-9A-Za-z])[^0-9A-Za-z]+(\d+)$", number)
     if found:
         return found.group(1), int(found.group(2))
     return number.strip("-_. "), 0
