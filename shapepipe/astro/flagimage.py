@@ -1,4 +1,4 @@
-"""Compose the flag image of one CCD or stack: which masks, in which order, and what the header says.
+"""Compose the flag image of a CCD or stack: which masks, in which order, what the header says.
 
 The masks themselves are drawn in `masks`.
 """

@@ -116,7 +116,8 @@ def bit_cards(names: Mapping[str, int], external: int = 0) -> list[tuple[str, ob
 def read_bits(header: fits.Header) -> dict[str, int]:
     """Value of each named bit, from the header of a flag image (inverse of `bit_cards`)."""
     found = {}
-    for card in header["BIT_*"].cards if "BIT_*" in header else ():
-        for name in str(card.value).split("+"):
-            found[name] = 1 << int(card.keyword.removeprefix("BIT_"))
+    for card in header["BIT_*"].cards:
+        place = card.keyword.removeprefix("BIT_")
+        if place.isdigit():
+            found.update(dict.fromkeys(str(card.value).split("+"), 1 << int(place)))
     return found

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 from astropy import units
 from astropy.coordinates import Angle, SkyCoord
+from astropy.io.fits import BinTableHDU, CompImageHDU, TableHDU
 from astropy.io.registry import IORegistryError
 from astropy.table import Table
 
+from shapepipe.astro import fits
 from shapepipe.errors import BadInput
 
 RA_NAMES = ("ra", "ra_icrs", "raj2000", "_raj2000", "ra(j2000)", "ra_deg", "ramean", "alpha_j2000",
@@ -34,8 +36,11 @@ def read(path: str | Path) -> Table:
     path = Path(path)
     if not path.is_file():
         raise BadInput(path, "there is no such file")
+    kind = _format(path)
+    if kind == "fits":
+        return _read_fits(path)
     try:
-        return Table.read(path, **_format(path))
+        return Table.read(path, format=kind)
     except (IORegistryError, OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise BadInput(path, f"cannot be read as a table: {reason}",
@@ -126,6 +131,18 @@ def _angle(table, name, sexagesimal, path):
         raise BadInput(path, f"column {name}: {error}", "degrees or sexagesimal text") from None
 
 
+def _read_fits(path):
+    """First table of a FITS file; columns stay on disk until they are used."""
+    with fits.open_hdus(path) as hdus:
+        tables = [hdu for hdu in hdus if isinstance(hdu, BinTableHDU | TableHDU)
+                  and not isinstance(hdu, CompImageHDU)]  # fmt: skip
+        table = Table.read(tables[0]) if tables else None
+        there = fits.describe(hdus)
+    if table is None:
+        raise BadInput(path, f"no HDU holds a table; there is {there}")
+    return table
+
+
 def _format(path):
     """Name the format where the file name does not tell it."""
     suffixes = [s.lower() for s in path.suffixes if s.lower() not in (".gz", ".bz2")][-1:]
@@ -133,7 +150,7 @@ def _format(path):
     with path.open("rb") as file:
         head = file.read(80)
     if head.startswith(b"SIMPLE") or suffixes == [".fits"]:
-        return {"format": "fits", "memmap": True}
+        return "fits"
     if head.startswith(b"# %ECSV"):
-        return {"format": "ascii.ecsv"}
-    return {"format": known[suffixes[0]]} if suffixes and suffixes[0] in known else {}
+        return "ascii.ecsv"
+    return known.get(suffixes[0]) if suffixes else None
