@@ -20,7 +20,8 @@ def noise():
 
 def measure_one(stamp):
     found = moments.measure(stamp[None])
-    return {name: getattr(found, name)[0] for name in ("g1", "g2", "sigma", "x", "y", "flux", "flag")}
+    names = ("g1", "g2", "sigma", "x", "y", "flux", "flag")
+    return {name: getattr(found, name)[0] for name in names}
 
 
 def test_recovers_shape_size_and_place():

@@ -59,6 +59,7 @@ def test_same_input_gives_same_plot(field, tmp_path):
 
 
 def test_two_stars_are_enough():
-    found = rho.rho_statistics([10.0, 10.05], [0.0, 0.0], *np.full((2, 2, 2), 0.01), *np.ones((2, 2)))
+    shapes, sizes = np.full((2, 2, 2), 0.01), np.ones((2, 2))
+    found = rho.rho_statistics([10.0, 10.05], [0.0, 0.0], *shapes, *sizes)
     assert np.isfinite(found.rho).all()
     assert found.n_pairs.sum() == 1
