@@ -71,7 +71,7 @@ class Frame:
     gain: float  # e-/ADU
     read_noise: float  # e-
     saturation: float  # ADU
-    bad: np.ndarray | None = None  # bool, pixels known to be bad; None: draw bad columns
+    bad: np.ndarray | None = None  # numpy.packbits of what is bad; None: draw bad columns
 
     @property
     def wcs(self) -> WCS:
@@ -267,7 +267,8 @@ def _near(frame, xi, eta):
 def _bad_pixels(survey, frame):
     """Bad pixels of a CCD: given ones, or columns drawn once and for all exposures."""
     if frame.bad is not None:
-        return frame.bad
+        bits = np.unpackbits(frame.bad, count=frame.shape[0] * frame.shape[1])
+        return bits.astype(bool).reshape(frame.shape)
     rng = stream(survey.survey.seed, Stream.CHIP, frame.index)
     return detector.bad_columns(frame.shape, frame.light, survey.detector.bad_columns, rng)
 

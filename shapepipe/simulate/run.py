@@ -82,7 +82,7 @@ def simulate_survey(
     frames = [frame_of(camera, exposure, i) for exposure in exposures
               for i in range(len(camera.chips))]  # fmt: skip
     work = partial(draw_files, survey, camera, folder / "exposures")
-    truths = _map(work, frames, workers, mapper, partial(_join, survey, camera, folder, exposures))
+    truths = map_frames(work, frames, workers, mapper, partial(_join, survey, camera, folder))
     truth.write_objects(folder / "truth" / "objects.fits", truths)
     truth.write_exposures(folder / "truth" / "exposures.fits", exposures)
     write_star_catalogues(survey, frames, folder)
@@ -136,10 +136,12 @@ def part_path(folder: Path, kind: str, number: int, index: int) -> Path:
     return folder / f".{kind}-{number}-{index}.fits"
 
 
-def join_exposure(survey: Survey, folder: Path, number: int, cards: fits.Header, n_ccds: int):
+def join_exposure(
+    survey: Survey, folder: Path, number: int, cards: fits.Header, ccds: Sequence[int]
+) -> None:
     """Join the parts of one exposure to its three mosaics."""
     for kind in mosaic.KINDS:
-        parts = [part_path(folder, kind, number, i) for i in range(n_ccds)]
+        parts = [part_path(folder, kind, number, i) for i in ccds]
         name = mosaic.mosaic_name(kind, number, survey.files.names, survey.files.extension)
         mosaic.join_parts(folder / name, cards, parts)
 
@@ -161,8 +163,26 @@ def write_star_catalogues(survey: Survey, frames: Sequence[Frame], folder: Path)
     truth.write_stars(folder / "star_cat.fits", stars)
 
 
-def _map(work, frames: Sequence[Frame], workers, mapper, done) -> list[np.ndarray]:
-    """Map over frames, and tell `done` of each exposure that is complete."""
+def map_frames(
+    work: Callable,
+    frames: Sequence[Frame],
+    workers: int = 1,
+    mapper: Callable | None = None,
+    done: Callable | None = None,
+) -> list[np.ndarray]:
+    """Do `work` for all frames, and tell `done` of each in order.
+
+    Parameters
+    ----------
+    work : callable
+        Of a frame; returns the truth about it.
+    frames : sequence of Frame
+        All CCDs of all exposures.
+    workers, mapper
+        As in `simulate_survey`.
+    done : callable, optional
+        Given a frame, and the truth about all up to this one.
+    """
     if mapper is not None or workers == 1:
         return _collect((mapper or map)(work, frames), frames, done)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -173,15 +193,17 @@ def _collect(results: Iterable[np.ndarray], frames, done):
     truths = []
     for frame, result in zip(frames, results, strict=True):
         truths.append(result)
-        done(frame, truths)
+        if done is not None:
+            done(frame, truths)
     return truths
 
 
-def _join(survey, camera, folder, exposures, frame, truths):
+def _join(survey, camera, folder, frame, truths):
     """Write an exposure whose last CCD has just arrived."""
     n, exposure = len(camera.chips), frame.exposure
     if frame.index != n - 1:
         return
     cards = headers.primary_cards(exposure, camera.name, survey.exposures.filter, n)
-    join_exposure(survey, folder / "exposures", exposure.number, cards, n)
-    truth.write_epochs(folder / "truth" / f"epochs-{exposure.number}.fits", truths[-n:])
+    join_exposure(survey, folder / "exposures", exposure.number, cards, range(n))
+    path = folder / "truth" / f"epochs-{exposure.number}.fits"
+    truth.write_epochs(path, truths[-n:], range(n))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -131,15 +132,20 @@ def call_swarp(
         "BACK_SIZE": str(max(options.background, 1)),
     }
     (scratch / "empty.swarp").write_text("", encoding="ascii")
-    command = [options.program, *images, "-c", "empty.swarp"]
+    command = [_program(options.program), *images, "-c", "empty.swarp"]
     for name, value in settings.items():
         command += [f"-{name}", value]
-    try:
-        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise ProgramFailed(options.program, f"cannot be run: {error.strerror}") from None
+    done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ProgramFailed(options.program, f"exit code {done.returncode}: {done.stderr[-500:]}")
+
+
+def _program(name: str) -> str:
+    """Full path of SWarp, in capitals or not: distributions differ."""
+    found = shutil.which(name) or shutil.which(name.lower())
+    if found is None:
+        raise ProgramFailed(name, "is not installed, or not on PATH")
+    return found
 
 
 def tile_cards(tile: str, header: fits.Header, inputs: dict[int, int]) -> fits.Header:

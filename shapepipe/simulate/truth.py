@@ -39,7 +39,7 @@ ABOUT = {
 """Column to unit and meaning."""
 
 
-def write_epochs(path: Path, truths: Sequence[np.ndarray]) -> None:
+def write_epochs(path: Path, truths: Sequence[np.ndarray], ccds: Sequence[int]) -> None:
     """Write what one exposure shows: a row for each source on each CCD.
 
     Parameters
@@ -47,10 +47,12 @@ def write_epochs(path: Path, truths: Sequence[np.ndarray]) -> None:
     path : Path
         FITS file to make.
     truths : sequence of ndarray
-        Truth of each CCD, in order.
+        Truth of each CCD.
+    ccds : sequence of int
+        Number of each CCD.
     """
     table = _table(np.concatenate(truths))
-    numbers = np.repeat(np.arange(len(truths), dtype=np.int16), [len(part) for part in truths])
+    numbers = np.repeat(np.array(ccds, dtype=np.int16), [len(part) for part in truths])
     table.add_column(numbers, index=1, name="ccd")
     _write(path, table)
 
