@@ -6,10 +6,21 @@ The selection is written in a small language in a file of its own; `docs/setools
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from astropy.table import Table
+from pydantic import field_validator
 
-from shapepipe import Input, InputFile, NoUsableData, Options, Output, option, runner
+from shapepipe import (
+    ConfigurationError,
+    Input,
+    InputFile,
+    NoUsableData,
+    Options,
+    Output,
+    option,
+    runner,
+)
 from shapepipe.astro import ldac
 from shapepipe.astro.selection import Selection, catalogues, plots, read_script
 
@@ -20,6 +31,18 @@ class SetoolsOptions(Options):
     setools_config_path: InputFile = option(
         doc="Selection file (.setools): masks, plots, statistics, new catalogues, random splits."
     )
+
+    @field_validator("setools_config_path")
+    @classmethod
+    def _check_script(cls, path: Path) -> Path:
+        """Report every mistake in the selection file while options are read."""
+        try:
+            read_script(path)
+        except ConfigurationError as error:
+            raise ValueError(
+                "\n  ".join(["the selection file is wrong", *error.complaints])
+            ) from None
+        return path
 
 
 def masks_of(opts: SetoolsOptions) -> list[str]:

@@ -1,11 +1,16 @@
 """Selection files as a whole: layout, masks, and all complaints at once."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from shapepipe.astro.selection import Selection, parse_script, read_script
+from shapepipe.astro.selection import Selection, parse_script, plots, read_script
+from shapepipe.astro.selection.functions import FUNCTIONS
 from shapepipe.errors import BadInput, ConfigurationError
 
+MANUAL = Path(__file__).parents[2] / "docs" / "setools.md"
 RNG = np.random.default_rng(77)
 N_ROWS = 500
 COLUMNS = {
@@ -214,3 +219,28 @@ def test_a_file_that_cannot_be_read_is_a_configuration_error(tmp_path):
 def test_an_empty_file_asks_for_nothing():
     selection = Selection.of(parse_script("# nothing\n"), COLUMNS, N_ROWS)
     assert selection.counts() == {}
+
+
+def test_the_sections_shown_in_the_manual_are_right():
+    _, whole, *sections = re.findall(r"```ini\n(.*?)```", MANUAL.read_text(), re.DOTALL)
+    text = whole + "[MASK:clean]\nFLAGS == 0\n" + "".join(sections)
+    script = parse_script(text)
+    assert [mask.name for mask in script.masks] == ["preselect", "star_selection", "clean", "small"]
+    assert script.splits and script.plots and script.statistics
+
+
+def test_the_mistakes_shown_in_the_manual_read_so():
+    _, whole, *_ = re.findall(r"```ini\n(.*?)```", MANUAL.read_text(), re.DOTALL)
+    (shown,) = re.findall(r"```text\n(star_selection.*?)```", MANUAL.read_text(), re.DOTALL)
+    wrong = whole.replace("<= mode(", "<= mod(")
+    wrong = wrong.replace(">= mode(FWHM_IMAGE{preselect", ">= mode(FWHM_IMAGE{preselct")
+    with pytest.raises(ConfigurationError) as caught:
+        parse_script(wrong, "star_selection.setools")
+    assert str(caught.value) == shown.strip()
+
+
+def test_the_manual_names_every_function_and_key():
+    manual = MANUAL.read_text()
+    keys = {key for keys in plots.SERIES_KEYS.values() for key in keys} | set(plots.FIGURE_KEYS)
+    assert [name for name in FUNCTIONS if f"`{name}(" not in manual] == []
+    assert [key for key in keys if f"`{key}`" not in manual] == []

@@ -199,13 +199,11 @@ def test_a_column_that_is_not_there_is_one_line_with_its_place(tmp_path):
 def test_a_selection_file_with_errors_is_a_configuration_error_before_anything_runs(tmp_path):
     path = tmp_path / "bad.setools"
     path.write_text("[MASK:a]\nMAG_AUTO <\n[MOSK:b]\n")
-    opts = setools_runner.options(setools_config_path=path)
     with pytest.raises(ConfigurationError) as caught:
-        [output.patterns(opts) for output in setools_runner.active_outputs(opts)]
-    assert [line.split(": ")[0] for line in caught.value.complaints] == [
-        f"{path}:2:11",
-        f"{path}:3:2",
-    ]
+        trial(setools_runner, {}, {"SETOOLS_CONFIG_PATH": str(path)}, NUMBER, tmp_path)
+    first, *lines = str(caught.value).splitlines()
+    assert first == "SETOOLS_CONFIG_PATH: the selection file is wrong"
+    assert [line.strip().split(": ")[0] for line in lines] == [f"{path}:2:11", f"{path}:3:2"]
 
 
 def test_a_catalogue_that_is_not_ldac_is_refused_with_the_reason(tmp_path):
