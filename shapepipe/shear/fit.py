@@ -176,7 +176,7 @@ def _solve(
     damping = 0.0
     passes = 1
     while passes < limit:
-        newton = damping == 0.0 and _factor(hess, 0.0, chol)
+        newton = _factor(hess, damping, chol)
         if not newton and not _factor(gauss, damping, chol):
             damping = max(10.0 * damping, 1e-3)
             if damping > MAX_DAMPING:
@@ -197,7 +197,7 @@ def _solve(
         )
         passes += 1
         for i in range(6):
-            gain += damping * x[i] * x[i] * gauss[i, i]
+            gain += damping * x[i] * x[i] * (hess[i, i] if newton else gauss[i, i])
         ratio = (chi2 - trial) / gain if np.isfinite(trial) else -1.0
         # close to the minimum chi2 cannot tell good steps from rounding in single precision
         close = newton and gain < 1e-2 * scale and np.isfinite(trial)
@@ -208,7 +208,7 @@ def _solve(
             gauss[:] = gauss2
             hess[:] = hess2
             if ratio > 0.75 or close:
-                damping = 0.3 * damping if damping > 1e-2 else 0.0
+                damping = 0.1 * damping if damping > 1e-2 else 0.0
             elif ratio < 0.25:
                 damping = max(3.0 * damping, 0.3)
         else:

@@ -45,11 +45,8 @@ def multiplier(psf, jacobian, variance, shift, size, real, imag):
     det = a * d - b * c
     scale = 0.5 * variance * unit * unit / (det * det)
     # |k_sky|^2 as a quadratic form of the integer wave numbers, k_sky = J^-T k_pixel
-    qxx, qxy, qyy = (
-        scale * (d * d + c * c),
-        -2.0 * scale * (d * b + c * a),
-        scale * (b * b + a * a),
-    )
+    qxx, qyy = scale * (d * d + b * b), scale * (c * c + a * a)
+    qxy = -2.0 * scale * (c * d + a * b)
     total = psf[0, 0].real
     floor = (LOWEST_PSF * total) ** 2
     limit = (CUT * half) ** 2
