@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shapepipe.astro.selection import Selection, parse_script, plots, read_script
 from shapepipe.astro.selection.functions import FUNCTIONS
@@ -244,3 +246,23 @@ def test_the_manual_names_every_function_and_key():
     keys = {key for keys in plots.SERIES_KEYS.values() for key in keys} | set(plots.FIGURE_KEYS)
     assert [name for name in FUNCTIONS if f"`{name}(" not in manual] == []
     assert [key for key in keys if f"`{key}`" not in manual] == []
+
+
+PIECES = st.sampled_from(
+    ["[", "]", ":", "MASK", "PLOT", "STATS", "NEW_CAT", "RAND_SPLIT", "a", "{a}", "MAG", " ", "=",
+     "\n", "\n", "\n", '"', "#", "@", "TYPE", "hist", "X", "Y_1", "RATIO", "20", "0.5", ",", "XLIM",
+     "NO_SAVE", "<", "mean(", ")", "LABEL", "COLOR", "ALPHA", "é", "\t", "-", "OUTPUT_FORMAT"]
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(PIECES, max_size=40).map("".join))
+def test_any_file_is_understood_or_refused_with_places_within_it(text):
+    try:
+        parse_script(text, "s")
+    except ConfigurationError as error:
+        lines = text.splitlines()
+        for complaint in error.complaints:
+            line, column = map(int, complaint.split(":")[1:3])
+            assert 1 <= line <= len(lines)
+            assert 1 <= column <= len(lines[line - 1]) + 1
