@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from shapepipe.errors import ConfigurationError
@@ -63,6 +64,7 @@ def trial(
     )
     task = Task(0, 0, number, tuple(single.values()), f"trial{number}")
     outcome = run_job(context, task)
+    shutil.rmtree(folder / "scratch")
     return outcome._replace(products=tuple(folder / "output" / name for name in outcome.products))
 
 

@@ -105,6 +105,8 @@ class Crew:
     def _give(self, slot: _Slot, assignment: Assignment) -> None:
         if not slot.waiting:
             slot.since = time.monotonic()
+        attempt = f"{os.uname().nodename}-{slot.process.pid}"
+        assignment = assignment._replace(task=assignment.task._replace(attempt=attempt))
         slot.waiting.append(assignment)
         try:
             slot.connection.send_bytes(pickle.dumps((assignment.context, tuple(assignment.task))))

@@ -107,8 +107,7 @@ class ExecutorPool:
             again += self._pending.values()
             self._restart()
             for assignment in again:
-                renamed = assignment.task._replace(attempt=f"{assignment.task.attempt}+")
-                self.submit(assignment._replace(task=renamed))
+                self.submit(assignment)
         return outcomes
 
     def _restart(self) -> None:

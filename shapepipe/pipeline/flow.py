@@ -54,16 +54,14 @@ class Flow:
     ----------
     plan : Plan
         Wired and marked.
-    launch : int
-        Number of starts of this run before; it makes the names of attempts unique.
     log : logging.Logger
         The run's log.
     display : Display
         Told of every step and outcome.
     """
 
-    def __init__(self, plan: Plan, launch: int, log, display):
-        self.plan, self.launch, self.log, self.display = plan, launch, log, display
+    def __init__(self, plan: Plan, log, display):
+        self.plan, self.log, self.display = plan, log, display
         self.directory = plan.directory
         self._records = self.directory.records()
         self._folders = {path: index for index, path in self.directory.folders().items()}
@@ -106,9 +104,7 @@ class Flow:
             self.log.error("%s %s: there is no file of %s", step.label, number, ", ".join(lacking))
             self._settle(step, row, State.BLOCKED)
             return None
-        before = self._records.get((step.label, number))
-        attempt = f"{number or 'all'}.{self.launch}-{before.attempt + 1 if before else 1}"
-        task = Task(step.index, row, number, step.inputs_of(row), attempt)
+        task = Task(step.index, row, number, step.inputs_of(row), "")
         limit = parse_duration(step.opts.timeout) or parse_duration(self.plan.config.job.timeout)
         serial = step.runner.scope == "all"
         return Assignment(task, path, context.scratch, context.logs, limit, serial)

@@ -35,7 +35,8 @@ class Task(NamedTuple):
     """One job as it travels to a worker.
 
     `inputs` holds one path per input role that is not gathered, in the order of declaration.
-    `attempt` names the private directory, which has never existed before.
+    `attempt` names the private directory: one of the worker's own, seen to be empty before it is used
+    again, since making a directory for each of many short jobs costs more than the jobs.
     """
 
     step: int
@@ -122,9 +123,8 @@ class Rows(NamedTuple):
 class Job:
     """What a runner is given: its inputs, the paths of its products, a log, a random generator."""
 
-    def __init__(self, context: StepContext, task: Task, scratch: Path):
+    def __init__(self, context: StepContext, task: Task):
         self._context, self._task = context, task
-        self.scratch = scratch
         self.number = task.number
         self.rows = Rows(*task.share) if task.share else Rows(0, 1)
         self.inputs: dict[str, Any] = {
@@ -134,6 +134,13 @@ class Job:
             self.inputs[role] = {number: Path(path) for number, path in paths.items()}
         self.promised: list[Path] = []
         self.program_memory = 0
+
+    @cached_property
+    def scratch(self) -> Path:
+        """Private directory for temporary files, made when it is first asked for."""
+        path = Path(self._context.scratch, self._task.attempt)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
 
     def output(self, role: str, *, suffix: str = "", pattern: str = "", name: str = "") -> Path:
         """Path, in the private directory, at which to write a product.
@@ -214,13 +221,11 @@ LOG_KEPT = 65536
 def run_job(context: StepContext, task: Task) -> Outcome:
     """Do one job; whatever happens, an outcome comes back."""
     started, wall, cpu = time.time(), time.perf_counter(), _cpu_seconds()
-    _reset_peak_memory()
     scratch = os.path.join(context.scratch, task.attempt)
     job, status, error, metrics, products, identities = None, FAILED, "", None, (), ()
     try:
         identities = tuple(identity(path) for path in task.inputs)
-        os.mkdir(scratch)
-        job = Job(context, task, Path(scratch))
+        job = Job(context, task)
         metrics = _plain_metrics(context.runner.function(job, context.opts))
         products = _commit(job, context, task)
         status = OK
@@ -231,17 +236,21 @@ def run_job(context: StepContext, task: Task) -> Outcome:
         if job is not None:
             job.log.error("%s", traceback.format_exc())
     log = _collect_log(job, scratch, context, task, status)
-    _remove(scratch)
-    memory = max(_peak_memory(), job.program_memory if job else 0)
+    if job is not None and "scratch" in job.__dict__:
+        _empty(scratch)
+    wall = time.perf_counter() - wall
+    memory = max(_peak_memory(wall), job.program_memory if job else 0)
     return Outcome(
-        task.step, task.row, status, time.perf_counter() - wall, _cpu_seconds() - cpu, memory, started,
+        task.step, task.row, status, wall, _cpu_seconds() - cpu, memory, started,
         products, metrics, error, log, identities,
     )  # fmt: skip
 
 
-def _remove(scratch: str) -> None:
+def _empty(scratch: str) -> None:
+    """Leave the private directory empty, or not at all."""
     try:
-        os.rmdir(scratch)
+        if os.listdir(scratch):
+            shutil.rmtree(scratch)
     except OSError:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -277,26 +286,26 @@ def _plain_metrics(metrics) -> dict | None:
 
 def _commit(job: Job, context: StepContext, task: Task) -> tuple[str, ...]:
     """Rename the products into the output directory; all must be there before the first moves."""
-    ready, missing = [], []
+    ready, missing, scratch = [], [], os.path.join(context.scratch, task.attempt)
     for role, patterns, suffixes, ext, optional in context.expected:
         for pattern in patterns:
             for suffix in suffixes:
                 name = f"{pattern}{task.number}{suffix}{ext}"
-                if os.path.exists(f"{job.scratch}/{name}"):
+                if os.path.exists(f"{scratch}/{name}"):
                     ready.append(name)
                 elif not optional:
                     missing.append(f"{name} ({role})")
-    ready += [str(path.relative_to(job.scratch)) for path in job.promised if path.exists()]
+    ready += [str(path.relative_to(scratch)) for path in job.promised if path.exists()]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise FileNotFoundError(f"product not written: {', '.join(missing[:3])}{more}")
     for name in ready:
         target = f"{context.output}/{name}"
         try:
-            os.rename(f"{job.scratch}/{name}", target)
+            os.rename(f"{scratch}/{name}", target)
         except FileNotFoundError:
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            os.rename(f"{job.scratch}/{name}", target)
+            os.rename(f"{scratch}/{name}", target)
     return tuple(ready)
 
 
@@ -332,26 +341,20 @@ def _cpu_seconds() -> float:
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
-def _reset_peak_memory() -> None:
-    try:
-        fd = os.open("/proc/self/clear_refs", os.O_WRONLY)
-    except OSError:
-        return
-    try:
-        os.write(fd, b"5")
-    finally:
-        os.close(fd)
+LONG_JOB = 0.02
+"""Seconds; only after a longer job is the peak of memory set back, which costs some 50 microseconds."""
 
 
-def _peak_memory() -> int:
-    """Peak memory of this process in bytes, since the last reset where the kernel can do that."""
-    try:
-        fd = os.open("/proc/self/status", os.O_RDONLY)
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    try:
-        text = os.read(fd, 4096)
-    finally:
-        os.close(fd)
-    at = text.find(b"VmHWM:")
-    return int(text[at + 6 : text.find(b"kB", at)]) * 1024 if at >= 0 else 0
+def _peak_memory(wall: float) -> int:
+    """Peak memory of this process, in bytes; after a long job it is counted anew (Linux)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if wall > LONG_JOB:
+        try:
+            descriptor = os.open("/proc/self/clear_refs", os.O_WRONLY)
+        except OSError:
+            return peak
+        try:
+            os.write(descriptor, b"5")
+        finally:
+            os.close(descriptor)
+    return peak

@@ -176,25 +176,25 @@ def execute(plan: Plan, *, command: Sequence[str] = (), allow_change: bool = Fal
     new = not directory.exists()
     directory.acquire()
     try:
-        launch = _write_launch(plan, command, overrides)
+        _write_launch(plan, command, overrides)
         if new:
             RunList(config.file.output_dir, config.file.run_log_name).add(
                 directory.path, [step.label for step in plan.steps]
             )
         _clear(directory.scratch)
         directory.open()
-        return _go(plan, launch, display)
+        return _go(plan, display)
     finally:
         directory.close()
 
 
-def _go(plan: Plan, launch: int, display) -> Result:
+def _go(plan: Plan, display) -> Result:
     config, directory = plan.config, plan.directory
     log = run_logger(
         directory.path / "logs" / f"{config.file.log_name}.log", config.default.verbose
     )
     display = display or (Display(plan) if config.default.verbose else NoDisplay())
-    flow, stopped = Flow(plan, launch, log, display), ""
+    flow, stopped = Flow(plan, log, display), ""
     pool = open_pool(config, directory.scratch)
     status = None
     try:
@@ -286,8 +286,8 @@ def _clear(scratch: Path) -> None:
     scratch.mkdir(parents=True, exist_ok=True)
 
 
-def _write_launch(plan: Plan, command: Sequence[str], overrides: Sequence[str]) -> int:
-    """Add this start to run.json, and copy the configuration; return the number of starts before."""
+def _write_launch(plan: Plan, command: Sequence[str], overrides: Sequence[str]) -> None:
+    """Add this start to run.json, and copy the configuration."""
     directory, config = plan.directory, plan.config
     content = directory.read_run() if directory.exists() else {"launches": [], "prints": {}}
     launch = len(content["launches"])
@@ -321,7 +321,6 @@ def _write_launch(plan: Plan, command: Sequence[str], overrides: Sequence[str]) 
         }
     )
     directory.write_run(content)
-    return launch
 
 
 def versions(plan: Plan) -> dict[str, str]:
