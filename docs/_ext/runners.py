@@ -1,7 +1,7 @@
-"""Sphinx extension: writes the reference of runners and options from their declarations.
+"""Sphinx extension: writes the reference of runners, options and columns from their declarations.
 
-One page for each runner, and one for the sections of the framework, are written to
-``reference/generated`` before the build starts. Nothing of them is kept under version control.
+One page for each runner, one for the sections of the framework and one for columns and flags are
+written to ``reference/generated`` before the build starts, and not kept under version control.
 """
 
 from __future__ import annotations
@@ -9,6 +9,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from shapepipe.astro.flags import MaskBit
+from shapepipe.astro.moments import MomentFlag
+from shapepipe.astro.psftables import DESCRIPTIONS
+from shapepipe.astro.starmerge import LABELS, MOMENT_DESCRIPTIONS
 from shapepipe.pipeline.options import (
     WIRING,
     Options,
@@ -18,6 +22,7 @@ from shapepipe.pipeline.options import (
 )
 from shapepipe.pipeline.runner import find_runner, list_runners
 from shapepipe.pipeline.sections import SECTIONS
+from shapepipe.shear.flags import ShapeFlag
 
 
 def setup(app):
@@ -31,7 +36,7 @@ def write_pages(app):
     folder = Path(app.srcdir) / "reference" / "generated"
     folder.mkdir(parents=True, exist_ok=True)
     pages = {f"{name}.rst": runner_page(find_runner(name)) for name in in_tree()}
-    pages["sections.rst"] = sections_page()
+    pages |= {"sections.rst": sections_page(), "columns.rst": columns_page()}
     for path in folder.glob("*.rst"):
         if path.name not in pages:
             path.unlink()
@@ -62,6 +67,35 @@ def sections_page() -> str:
         options_list(Options.model_fields),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def columns_page() -> str:
+    """Page on the columns and flags of the tables."""
+    parts = [heading("Columns and flags", "=")]
+    for title, columns in COLUMNS.items():
+        parts.append(heading(title, "-"))
+        parts.append(
+            definitions(
+                (f"``{name}``", escape(text) + (f" [{unit}]" if unit else ""))
+                for name, (unit, text) in columns.items()
+            )
+        )
+    for title, flags in FLAGS.items():
+        parts.append(heading(title, "-"))
+        parts.append(definitions((f"{bit.value}", f"``{bit.name}``") for bit in flags))
+    return "\n\n".join(parts) + "\n"
+
+
+COLUMNS = {
+    "Stars and PSF models": DESCRIPTIONS,
+    "Added when catalogues are merged": LABELS,
+    "Shapes of stars from SExtractor's moments": MOMENT_DESCRIPTIONS,
+}
+FLAGS = {
+    "Bits of mask images": MaskBit,
+    "Bits of adaptive moments (FLAG_STAR_HSM, FLAG_PSF_HSM)": MomentFlag,
+    "Bits of galaxy shapes": ShapeFlag,
+}
 
 
 def runner_page(runner) -> str:
