@@ -40,7 +40,7 @@ def mark(bit):
 
 
 def test_overlapping_masks_are_ored_not_added(place):
-    """Two halos on each other, and external flags with the same bits, leave the bits as they are."""
+    """Two halos on each other, and external flags with the same bits, leave the bits alone."""
     external = np.full(SHAPE, 2 | 64, np.int16)
     recipe = Recipe(border=(30, 4), marks={"HALO": mark(2), "SPIKE": mark(128)})
     both = stars(place, [50.0, 55.0], [40.0, 45.0])

@@ -188,7 +188,7 @@ class FakeVizier:
         self.field, self.catalog = (centre.ra.deg, centre.dec.deg, radius.to_value("deg")), catalog
         if centre.dec.deg > 80:
             return []
-        return [Table({name: RA for name in self.columns})]
+        return [Table(dict.fromkeys(self.columns, RA))]
 
 
 @pytest.mark.parametrize("source, n_mags", [("gaia", 1), ("gsc", 4)])
