@@ -44,7 +44,7 @@ def simulate(path: str | Path, folder: str | Path | None = None, workers: int = 
     path : str or Path
         INI file, see `survey`.
     folder : str or Path, optional
-        Where to write; default the name of the INI file without its ending.
+        Where to write; default a folder here, named as the INI file without its ending.
     workers : int
         Number of processes; the result does not depend on it.
 
@@ -53,7 +53,7 @@ def simulate(path: str | Path, folder: str | Path | None = None, workers: int = 
     Path
         The folder.
     """
-    folder = Path(path).with_suffix("") if folder is None else Path(folder)
+    folder = Path(Path(path).stem) if folder is None else Path(folder)
     simulate_survey(read_survey(path), folder, workers)
     return folder
 

@@ -9,12 +9,14 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from shapepipe.simulate import psf, simulate_survey
+from shapepipe.simulate import exposures, psf, simulate_survey
 from shapepipe.simulate.detector import Defect
+from shapepipe.simulate.run import frame_of
 from shapepipe.simulate.survey import (
     CameraSection,
     DetectorSection,
     ExposureSection,
+    FieldSection,
     FileSection,
     GalaxySection,
     PsfSection,
@@ -217,6 +219,27 @@ def test_headers_are_those_of_a_survey(spoilt):
         names = "GAIN RDNOISE SATURATE EXPTIME DATE-OBS MJD-OBS FILTER DATASEC DETSEC PHOTZP FSCALE"
         assert all(name in header for name in names.split())
         assert header["CTYPE1"] == "RA---TPV" and header["EXPNUM"] == 2366994
+
+
+@pytest.mark.parametrize(("ra", "dec"), [(0.0, 0.0), (123.0, 89.98), (45.0, -89.99)])
+def test_sky_closes_across_ra_zero_and_the_poles(ra, dec):
+    """As many stars on a CCD as anywhere, and the tangent planes are true to scale."""
+    survey = Survey(
+        survey=FieldSection(ra=ra, dec=dec),
+        camera=CameraSection(columns=1, rows=1, width=1000, height=1000, cubic=0.0),
+        stars=StarSection(density=40),
+        galaxies=GalaxySection(density=0),
+    )
+    camera = exposures.make_camera(survey.camera)
+    frame = frame_of(camera, exposures.draw_exposure(survey, camera, 0), 0)
+    sources, jacobians = exposures.find_sources(exposures.make_sky(survey), frame)
+    inside = (np.abs(sources["x"] - 500) < 500) & (np.abs(sources["y"] - 500) < 500)
+    expected = 40 * (1000 * 0.187 / 60) ** 2
+    assert inside.sum() == pytest.approx(expected, abs=5 * np.sqrt(expected))
+    assert np.abs(np.linalg.det(jacobians)) == pytest.approx(0.187**2, rel=1e-4)
+    x, y = frame.wcs.all_world2pix(sources["ra"], sources["dec"], 0)
+    assert x == pytest.approx(sources["x"], abs=1e-6)
+    assert len(np.unique(np.round(sources["x"], 3))) == len(sources)
 
 
 def test_archive_names_and_plain_gzip(tmp_path):
