@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import AfterValidator
 
 from shapepipe import ConfigurationError, Section, option, read_sections
+
+
+def _tile(text: str) -> str:
+    if not re.fullmatch(r"\d{3}\.\d{3}", text):
+        raise ValueError(f"{text!r} is not the number of a tile (allowed: such as 277.282)")
+    return text
+
+
+def _date(text: str) -> str:
+    try:
+        return str(np.datetime64(text, "s"))
+    except ValueError:
+        raise ValueError(f"{text!r} is not a date (allowed: such as 2019-10-26T08:52:01)") from None
+
+
+Tile = Annotated[str, AfterValidator(_tile)]
+Date = Annotated[str, AfterValidator(_date)]
 
 
 class FieldSection(Section):
     """[SURVEY]: where it is, and the seed of everything."""
 
     seed: int = option(1, at_least=0, doc="Seed of all random numbers.")
-    tiles: list[str] = option(
+    tiles: list[Tile] = option(
         ["277.282"],
         doc="Numbers xxx.yyy of the stacked tiles. The first sets the centre of the survey: "
         "dec = yyy/2 - 90, ra = xxx/2/cos(dec).",
@@ -67,7 +88,7 @@ class ExposureSection(Section):
     )
     zero_point_scatter: float = option(0.03, at_least=0, unit="mag", doc="Scatter of ZERO_POINT.")
     filter: str = option("r.MP9602", doc="Name of the filter.")
-    date: str = option("2019-10-26T08:52:01", doc="Start of the first exposure (UTC).")
+    date: Date = option("2019-10-26T08:52:01", doc="Start of the first exposure (UTC).")
 
 
 class SkySection(Section):
@@ -102,7 +123,11 @@ class StarSection(Section):
     """[STARS]: number counts."""
 
     density: float = option(
-        4.0, at_least=0, unit="arcmin^-2", doc="Stars between MAG_BRIGHT and MAG_FAINT."
+        4.0,
+        at_least=0,
+        at_most=1000,
+        unit="arcmin^-2",
+        doc="Stars between MAG_BRIGHT and MAG_FAINT.",
     )
     mag_bright: float = option(14.0, doc="Brightest.")
     mag_faint: float = option(24.0, doc="Faintest.")
@@ -116,7 +141,11 @@ class GalaxySection(Section):
     layout: Literal["random", "grid"] = option("random", doc="Random positions, or a square grid.")
     spacing: float = option(9.0, at_least=2, unit="arcsec", doc="Distance of neighbours (grid).")
     density: float = option(
-        30.0, at_least=0, unit="arcmin^-2", doc="Galaxies between the two limits (random)."
+        30.0,
+        at_least=0,
+        at_most=1000,
+        unit="arcmin^-2",
+        doc="Galaxies between the two limits (random).",
     )
     mag_bright: float = option(18.0, doc="Brightest.")
     mag_faint: float = option(25.0, doc="Faintest.")
@@ -227,8 +256,14 @@ def check_together(survey: Survey) -> list[str]:
             f"[EXPOSURES] OFFSETS_EAST, OFFSETS_NORTH: {len(exposures.offsets_east)} and "
             f"{len(exposures.offsets_north)} values (allowed: COUNT = {exposures.count} each)"
         )
-    if not galaxies.sersic or len(galaxies.sersic) != len(galaxies.sersic_weights):
+    if not survey.survey.tiles:
+        complaints.append("[SURVEY] TILES: names no tile")
+    if len(galaxies.sersic) != len(galaxies.sersic_weights):
         complaints.append("[GALAXIES] SERSIC, SERSIC_WEIGHTS: lists of different lengths")
+    if not sum(galaxies.sersic_weights) > 0 or min(galaxies.sersic_weights) < 0:
+        complaints.append("[GALAXIES] SERSIC_WEIGHTS: must be positive numbers")
+    if not all(0.3 <= n <= 6.2 for n in galaxies.sersic):
+        complaints.append("[GALAXIES] SERSIC: an index is not between 0.3 and 6.2")
     for name in ("stars", "galaxies"):
         section = getattr(survey, name)
         if not section.mag_bright < section.mag_faint:

@@ -40,11 +40,21 @@ def test_options_that_do_not_fit_together(tmp_path):
     path = tmp_path / "survey.ini"
     path.write_text(
         "[EXPOSURES]\nCOUNT = 3\nOFFSETS_EAST = 0, 1\nOFFSETS_NORTH = 0, 1\n"
-        "[GALAXIES]\nSERSIC = 1\n[STARS]\nMAG_FAINT = 10\n"
+        "[GALAXIES]\nSERSIC = 1, 9\n[STARS]\nMAG_FAINT = 10\n[SURVEY]\nTILES =\n"
     )
     with pytest.raises(ConfigurationError) as caught:
         read_survey(path)
-    assert len(caught.value.complaints) == 3
+    assert len(caught.value.complaints) == 5
+
+
+@pytest.mark.parametrize(
+    ("section", "line"), [("SURVEY", "TILES = 277.28"), ("EXPOSURES", "DATE = yesterday")]
+)
+def test_values_of_a_wrong_form(tmp_path, section, line):
+    path = tmp_path / "survey.ini"
+    path.write_text(f"[{section}]\n{line}\n")
+    with pytest.raises(ConfigurationError, match=r"survey.ini:2 .* \(allowed: such as"):
+        read_survey(path)
 
 
 def test_every_option_is_documented():
