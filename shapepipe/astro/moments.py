@@ -24,7 +24,7 @@ class MomentFlag(IntFlag):
     EMPTY = 1
     """No usable pixel, or pixels that are not finite."""
     NO_SIGNAL = 2
-    """The sum over the stamp is not positive."""
+    """No pixel, or not the fitted flux, is positive; values are nan."""
     NOT_CONVERGED = 4
     """The iteration failed, as it does below a FWHM of about 1.8 pixels; values are nan."""
     OFF_CENTRE = 8
@@ -90,11 +90,13 @@ def _measure_one(stamp):
     if masked.all() or np.isnan(stamp).any() or np.isposinf(stamp).any():
         return [*nothing, MomentFlag.EMPTY]
     pixels = np.where(masked, 0.0, stamp)
-    if pixels.sum(dtype=float) <= 0:
+    if not (pixels > 0).any():
         return [*nothing, MomentFlag.NO_SIGNAL]
     shape = _adaptive(pixels, masked)
     if shape is None:
         return [*nothing, MomentFlag.NOT_CONVERGED]
+    if shape.moments_amp <= 0:
+        return [*nothing, MomentFlag.NO_SIGNAL]
     g, sigma, centre = shape.observed_shape, shape.moments_sigma, shape.moments_centroid
     flag = _doubts(masked, centre.x, centre.y, sigma)
     return [g.g1, g.g2, sigma, centre.x, centre.y, shape.moments_amp, flag]

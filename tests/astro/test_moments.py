@@ -40,6 +40,14 @@ def test_sizes_far_from_the_first_guess_converge(sigma):
     assert found["sigma"] == pytest.approx(sigma, rel=0.02)
 
 
+def test_star_on_an_oversubtracted_background_is_measured(noise):
+    stamp = star(flux=100) + noise - 0.06
+    assert stamp.sum() < 0
+    found = measure_one(stamp)
+    assert found["flag"] == 0
+    assert (found["g1"], found["g2"]) == pytest.approx((0.05, -0.03), abs=0.03)
+
+
 def test_undersampled_object_is_flagged():
     found = measure_one(star(sigma=0.5))
     assert found["flag"] == MomentFlag.NOT_CONVERGED
