@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -276,4 +277,15 @@ def describe(runner, folders):
 def template(runners, folders):
     """Print a commented INI file for a chain of runners."""
     click.echo(show.template([find_runner(name, folders) for name in runners], runners), nl=False)
+    return 0
+
+
+@verbs.command()
+@click.option("-c", "--config", required=True, help="INI file that describes the survey.")
+@click.option("-o", "--folder", help="Where to write it, instead of what the INI file says.")
+@click.option("-n", "--workers", default=1, show_default=True, help="Number of processes.")
+def simulate(config, folder, workers):
+    """Simulate a survey with known truth."""
+    simulator = importlib.import_module("shapepipe.simulate")
+    click.echo(f"simulated survey: {simulator.simulate(config, folder, workers)}")
     return 0

@@ -113,12 +113,12 @@ class ExecutorPool:
     def _restart(self) -> None:
         self._restarts += 1
         self._pending.clear()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor.shutdown(wait=False)
         self._executor = self._make()
 
     def close(self) -> None:
         """Give up what is under way and end all workers."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor.shutdown(wait=False)
 
 
 _own = threading.local()

@@ -85,7 +85,7 @@ class Display:
         self._bad: dict[int, int] = defaultdict(int)
         self._last: dict[int, float] = {}
         self._bars = None
-        if self.console.is_terminal:
+        if self.console.is_terminal and plan.config.execution.mode != "mpi":
             self._bars = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
@@ -143,7 +143,9 @@ class Display:
         if self._bars:
             bad = self._bad[step.index]
             self._bars.update(
-                self._tasks[step.index], advance=1, bad=f"[red]{bad} failed[/red]" if bad else ""
+                self._tasks[step.index],
+                completed=len(step.numbers) - step.count(State.TO_DO),
+                bad=f"[red]{bad} failed[/red]" if bad else "",
             )
         elif time.monotonic() - self._last.setdefault(step.index, time.monotonic()) > EVERY:
             self._last[step.index] = time.monotonic()
