@@ -23,8 +23,10 @@ __all__ = [
     "Output",
     "Program",
     "ProgramFailed",
+    "Result",
     "Section",
     "option",
     "read_sections",
+    "run",
     "runner",
 ]
