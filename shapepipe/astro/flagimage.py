@@ -6,7 +6,7 @@ The masks themselves are drawn in `masks`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -91,6 +91,9 @@ class FlagImage:
         Deep-sky objects that were drawn (deg), by the name of their bit.
     stars : ndarray of float64, shape (n_stars,)
         Magnitudes of the stars near enough to be drawn.
+    fractions : dict of str to float
+        Fraction of pixels with each named bit, without external flags, and with any bit at all
+        (`masked`).
     """
 
     flags: np.ndarray
@@ -102,6 +105,7 @@ class FlagImage:
     outlines: tuple[np.ndarray, ...]
     circles: dict[str, list[tuple]]
     stars: np.ndarray
+    fractions: dict[str, float]
 
     def header(self, image: fits.Header) -> fits.Header:
         """WCS of the image, names of the bits, and the ratio of missing pixels."""
@@ -118,12 +122,9 @@ class FlagImage:
         circles = [circle for found in self.circles.values() for circle in found]
         return polygons.region_text((one for group in self.outlines for one in group), circles)
 
-    def fractions(self) -> Iterator[tuple[str, float]]:
-        """Fraction of pixels with each named bit, then with any bit at all (`masked`)."""
-        for name, bit in self.bits.items():
-            there = np.count_nonzero(self.flags & self.flags.dtype.type(bit))
-            yield name.lower(), there / self.flags.size
-        yield "masked", np.count_nonzero(self.flags) / self.flags.size
+    def shared(self) -> list[str]:
+        """Named bits that the external flags use as well, perhaps with another meaning."""
+        return [name for name, bit in self.bits.items() if bit & self.external]
 
 
 def compose(
@@ -157,8 +158,6 @@ def compose(
     came = used_bits(external) if external is not None else 0
     dtype = pixel_dtype(int(np.bitwise_or.reduce([came, *recipe.bits.values()])))
     flags = np.zeros(image.shape, dtype)
-    if external is not None:
-        flags |= as_bits(external).astype(dtype)
     flags[... if removed else missing] |= int(MaskBit.MISSING)
     outlines, circles, mags = (), {}, np.zeros(0)
     if not removed:
@@ -167,6 +166,10 @@ def compose(
         if recipe.marks:
             outlines, mags = _draw_stars(flags, recipe, vicinity, stars)
         circles = _draw_circles(flags, recipe, vicinity)
+    fractions = {name.lower(): _fraction(flags, bit) for name, bit in recipe.bits.items()}
+    if external is not None:
+        flags |= as_bits(external).astype(dtype)
+    fractions["masked"] = _fraction(flags)
     return FlagImage(
         flags=flags,
         bits=recipe.bits,
@@ -177,7 +180,12 @@ def compose(
         outlines=outlines,
         circles=circles,
         stars=mags,
+        fractions=fractions,
     )
+
+
+def _fraction(flags, bit=-1):
+    return float(np.count_nonzero(flags & flags.dtype.type(bit)) / flags.size)
 
 
 def _draw_stars(flags, recipe, vicinity, stars):

@@ -20,6 +20,9 @@ MAG_NAMES = ("mag", "magnitude", "phot_g_mean_mag", "gmag", "g_mag", "rmag", "r_
              "jmag", "vmag", "nmag", "mag_auto")  # fmt: skip
 """Usual names of magnitude columns; all that a table has are averaged."""
 
+PLAUSIBLE = (-5.0, 50.0)
+"""Magnitudes outside of this are absent values."""
+
 GSC_MAGNITUDES = ("Fmag", "Jmag", "Vmag", "Nmag")
 _GSC_COLUMNS = ("RA(J2000)", "Dec(J2000)", *GSC_MAGNITUDES, "Clas")
 _GSC_HEAD, _GSC_TAIL = 3, 5  # lines before the column names, and after the data
@@ -142,8 +145,12 @@ def write_gsc(path: str | Path, stars: Stars, comment: str = "") -> None:
 
 
 def mean_magnitude(values: np.ndarray) -> np.ndarray:
-    """Mean of the magnitudes that are there, shape (n, k) to (n,); NaN where there is none."""
-    there = np.isfinite(values)
+    """Mean of the magnitudes that are there, shape (n, k) to (n,); NaN where there is none.
+
+    Numbers that no star has, such as -99 or 9999, stand for an absent value in many catalogues.
+    """
+    brightest, faintest = PLAUSIBLE
+    there = (values > brightest) & (values < faintest)
     count = there.sum(axis=1)
     total = np.where(there, values, 0).sum(axis=1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)

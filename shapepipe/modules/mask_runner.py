@@ -311,10 +311,12 @@ def _bright_stars(job, opts, recipe, vicinity):
 
 
 def _report(job, result: FlagImage):
-    metrics = {f"{name}_fraction": value for name, value in result.fractions()}
+    metrics = {f"{name}_fraction": value for name, value in result.fractions.items()}
     metrics |= {f"n_{name.lower()}": len(found) for name, found in result.circles.items()}
     metrics |= {"missing_ratio": result.ratio, "n_stars": len(result.stars)}
     metrics["n_stars_no_mag"] = int((result.stars != result.stars).sum())
+    if result.shared():
+        job.log.info("the external flags use the bits of %s too", ", ".join(result.shared()))
     if result.removed:
         job.log.warning("masked as a whole: %.1f %% without data", 100 * result.ratio)
     elif metrics["masked_fraction"] == 1:

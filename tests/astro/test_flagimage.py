@@ -46,7 +46,9 @@ def test_overlapping_masks_are_ored_not_added(place):
     both = stars(place, [50.0, 55.0], [40.0, 45.0])
     result = compose(recipe, np.ones(SHAPE), np.ones(SHAPE), external, place, both)
     assert set(np.unique(result.flags)) == {66, 66 | 4, 66 | 128, 66 | 4 | 128}
-    assert result.external == 66
+    assert result.external == 66 and result.shared() == ["HALO"]
+    assert result.fractions["missing"] == 0 and result.fractions["masked"] == 1
+    assert result.fractions["halo"] == pytest.approx(1975 / 12000, abs=0.005)
 
 
 def test_neither_halos_nor_spikes_is_no_error(place):
@@ -124,7 +126,7 @@ def test_regions_and_fractions_tell_what_was_drawn(place):
     circles = Circles(DeepSky(*(np.array([v]) for v in (30.0, 40.0, 1e-3))), 0.5, 32)
     recipe = Recipe(marks={"HALO": mark(2)}, circles={"NGC": circles})
     result = compose(recipe, np.ones(SHAPE), None, None, place, stars(place, [60.2], [50.3]))
-    assert dict(result.fractions())["halo"] == pytest.approx(1600 / 12000)
+    assert result.fractions["halo"] == pytest.approx(1600 / 12000)
     text = result.regions()
     assert "icrs;circle(30.000000,40.000000,0.001500)" in text
     assert text.count("polygon(") == 1

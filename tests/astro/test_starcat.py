@@ -106,6 +106,14 @@ def test_stars_with_missing_magnitudes_are_not_lost():
     np.testing.assert_allclose(stars.mag[61:], bands[61:].mean(axis=1))
 
 
+def test_numbers_that_stand_for_no_magnitude_are_not_taken_for_bright_stars():
+    """A star of magnitude -99 would mask the whole exposure."""
+    table = Table(
+        {"ra": RA, "dec": DEC, "Fmag": [-99.0, 99.0, 12.0], "Vmag": [-9999.0, 11.0, 14.0]}
+    )
+    np.testing.assert_allclose(starcat.from_table(table, "memory").mag, [np.nan, 11, 13])
+
+
 def test_gsc_text_is_read_as_it_always_was(tmp_path):
     path = tmp_path / "star_cat-1.cat"
     path.write_text(GSC)
