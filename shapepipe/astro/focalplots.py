@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from shapepipe.astro.focalplane import Layout
 
 WIDTH = 6.5  # inches
-GREY = "0.65"
+GREY, EMPTY = "0.65", "0.82"  # outlines; cells without stars
 
 
 def draw_map(
@@ -23,7 +23,7 @@ def draw_map(
     layout : Layout
         Where the CCDs lie.
     cells : numpy.ndarray
-        Values, shape (n_ccds, n_y, n_x); nan is left blank.
+        Values, shape (n_ccds, n_y, n_x); nan is left grey.
     title, label : str
         Above the plot, and beside the colour bar.
     limits : tuple of float
@@ -31,7 +31,7 @@ def draw_map(
     signed : bool
         Use colours that diverge from the middle.
     """
-    figure, axes = _frame(layout, title)
+    figure, axes = _frame(layout, title, mark_empty=True)
     mesh = None
     for affine, values in zip(layout.affine, cells, strict=True):
         grid = _grid(affine, layout.size, values.shape)
@@ -59,7 +59,7 @@ def draw_whiskers(layout: Layout, cells, title: str, key: float) -> Figure:
     key : float
         Ellipticity of the line in the legend.
     """
-    figure, axes = _frame(layout, title)
+    figure, axes = _frame(layout, title, mark_empty=False)
     places = np.array([_middles(affine, layout.size, cells.shape[1:3]) for affine in layout.affine])
     seen = np.isfinite(cells).all(axis=-1)
     g = cells[seen]
@@ -68,7 +68,7 @@ def draw_whiskers(layout: Layout, cells, title: str, key: float) -> Figure:
     lines = axes.quiver(
         *places[seen].T, length * np.cos(angle), length * np.sin(angle), pivot="middle",
         headwidth=0, headlength=0, headaxislength=0, width=0.0014, color="0.1",
-        angles="xy", scale_units="xy", scale=key / spacing / 2,
+        angles="xy", scale_units="xy", scale=key / spacing,
     )  # fmt: skip
     axes.quiverkey(lines, 0.88, 1.025, key, f"e = {key:g}", labelpos="E", coordinates="axes")
     return figure
@@ -79,7 +79,7 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=150, metadata={"Software": None})
 
 
-def _frame(layout, title):
+def _frame(layout, title, mark_empty):
     """Figure whose axes hold the outlines of the CCDs, in true proportion."""
     corners = layout.corners()
     low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
@@ -88,7 +88,7 @@ def _frame(layout, title):
     figure = Figure(figsize=(WIDTH, 0.82 * WIDTH * ratio + 0.7), layout="constrained")
     axes = figure.subplots()
     for ccd, outline in zip(layout.ccds, corners, strict=True):
-        axes.fill(*outline.T, fill=False, ec=GREY, lw=0.6)
+        axes.fill(*outline.T, fc=EMPTY if mark_empty else "none", ec=GREY, lw=0.6)
         x, y = outline.mean(axis=0)
         axes.text(x, y, str(ccd), color="0.35", fontsize=6, ha="center", va="center", alpha=0.7)
     axes.set(
