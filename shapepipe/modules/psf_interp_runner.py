@@ -8,6 +8,8 @@ from pydantic import field_validator
 from shapepipe import Input, NoUsableData, Options, Output, option, runner
 from shapepipe.astro import ldac, psfmodel, psftables
 
+SAME_STAR = 2.0  # pixels between two kinds of centre of the same star
+
 
 class PSFInterpOptions(Options):
     """What to interpolate to, and which models are good enough."""
@@ -86,9 +88,18 @@ def _validation(job, opts, model):
         raise NoUsableData(f"{path.name} holds no star")
     ldac.check_columns(path, stars.colnames, ["VIGNET"])
     x, y = _positions(path, stars, opts, model)
-    seen = ldac.read(job.inputs["psfex_cat"], columns=["SOURCE_NUMBER", "FLAGS_PSF"])
-    used = np.asarray(seen["SOURCE_NUMBER"])[np.asarray(seen["FLAGS_PSF"]) == 0] - 1
-    return psftables.validation(model, stars, x, y, used), path
+    return psftables.validation(model, stars, x, y, _used_rows(job.inputs["psfex_cat"], x, y)), path
+
+
+def _used_rows(path, x, y):
+    """Rows of the stars that PSFEx kept; none of a catalogue that PSFEx has not seen."""
+    seen = ldac.read(path)
+    ldac.check_columns(path, seen.colnames, ["SOURCE_NUMBER", "FLAGS_PSF", "X_IMAGE", "Y_IMAGE"])
+    rows = np.asarray(seen["SOURCE_NUMBER"]) - 1
+    kept = (np.asarray(seen["FLAGS_PSF"]) == 0) & (rows >= 0) & (rows < len(x))
+    seen, rows = seen[kept], rows[kept]
+    apart = np.hypot(seen["X_IMAGE"] - 1 - x[rows], seen["Y_IMAGE"] - 1 - y[rows])
+    return rows[np.asarray(apart) < SAME_STAR]
 
 
 def _positions(path, table, opts, model):

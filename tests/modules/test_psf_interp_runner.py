@@ -59,7 +59,10 @@ def files(tmp_path):
         "VIGNET": stamps.astype(np.float32),
     })  # fmt: skip
     ldac.write(tmp_path / "stars.fits", stars)
-    seen = Table({"SOURCE_NUMBER": np.arange(1, n + 1), "FLAGS_PSF": np.zeros(n, np.int16)})
+    seen = Table({
+        "SOURCE_NUMBER": np.arange(1, n + 1), "FLAGS_PSF": np.zeros(n, np.int16),
+        "X_IMAGE": (x + 1).astype(np.float32), "Y_IMAGE": (y + 1).astype(np.float32),
+    })  # fmt: skip
     seen["FLAGS_PSF"][2] = 1
     ldac.write(tmp_path / "psfex.cat", seen[:-1])
     return {"psf": write_model(tmp_path / "star_selection.psf"), "stars": tmp_path / "stars.fits",
@@ -96,6 +99,14 @@ def test_validation_table(files, tmp_path):
     np.testing.assert_allclose(table["E1_STAR_HSM"][good], truth[good], atol=3e-3)
     assert np.median(table["NOISE_PIX"]) == pytest.approx(2e-5, rel=0.1)
     assert np.median(table["RMS_PIX_CORE"]) < 6e-5
+
+
+def test_stars_kept_apart_from_the_fit_are_not_accepted(files, tmp_path):
+    """Row numbers of PSFEx mean another catalogue when the test stars are a split of their own."""
+    apart = ldac.read(files["stars"])[6:]
+    ldac.write(tmp_path / "apart.fits", apart)
+    outcome = validate(files | {"stars": tmp_path / "apart.fits"}, tmp_path)
+    assert not ldac.read(outcome.products[0])["ACCEPTED"].any()
 
 
 def test_classic_table(files, tmp_path):
