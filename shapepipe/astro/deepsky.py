@@ -47,7 +47,11 @@ def read(path: str | Path) -> DeepSky:
     BadInput
         No such table, or no such columns.
     """
-    table = skytable.read(path)
+    return from_table(skytable.read(path), path)
+
+
+def from_table(table: Table, path: str | Path) -> DeepSky:
+    """Take objects from a table in memory, as `read` does; `path` is for messages."""
     ra, dec = skytable.positions(table, path)
     radius = _radius(table, path)
     known = np.isfinite(ra) & np.isfinite(dec) & (radius > 0)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from astropy.io import fits as astropy_fits
 
-from shapepipe.astro import fits, starcat
+from shapepipe.astro import fits, starcat, wcs
 from shapepipe.astro.starcat import Stars
-from shapepipe.astro.vicinity import Vicinity, celestial_wcs, separation, unit_vectors
+from shapepipe.astro.vicinity import Vicinity, angle_to
 from shapepipe.errors import BadInput
 
 SUFFIXES = (".fits", ".fit", ".fits.fz", ".fitsfz", ".fits.gz")
@@ -79,7 +79,7 @@ def fields(path: Path, each_ccd: bool = False) -> Iterator[Field]:
     for ccd, header in enumerate(headers if each_ccd else headers[:1]):
         shape = (header["NAXIS2"], header["NAXIS1"])
         name = f"{number}-{ccd}" if each_ccd else number
-        yield Field(name, Vicinity(celestial_wcs(header, path), shape))
+        yield Field(name, Vicinity(wcs.from_header(header, path), shape))
 
 
 def number_of(path: Path) -> str:
@@ -100,10 +100,10 @@ def number_of(path: Path) -> str:
 
 def from_catalogue(stars: Stars) -> Source:
     """Source that cuts fields out of a catalogue in memory."""
-    directions = unit_vectors(stars.ra, stars.dec)
+    directions = wcs.unit_vectors(stars.ra, stars.dec)
 
     def around(ra, dec, radius):
-        angle = separation(directions, unit_vectors(ra, dec))
+        angle = angle_to(directions, wcs.unit_vectors(ra, dec))
         return stars[angle <= radius]
 
     return around

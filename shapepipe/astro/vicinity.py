@@ -7,16 +7,13 @@ vectors, so that right ascension 0 and the poles are places like any other.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from astropy.io import fits
-from astropy.wcs import WCS, WcsError
-from astropy.wcs.wcs import InconsistentAxisTypesError
+from astropy.wcs import WCS
 
-from shapepipe.errors import BadInput
+from shapepipe.astro.wcs import unit_vectors
 
 BLOCK = 32
 """Side of the blocks (pixels) that are judged as a whole when a circle on the sky is drawn."""
@@ -55,7 +52,7 @@ class Vicinity:
     @property
     def radius(self) -> float:
         """Angle (deg) from `centre` to the farthest corner of the image."""
-        return float(np.nanmax(separation(self._lattice, self.centre)))
+        return float(np.nanmax(angle_to(self._lattice, self.centre)))
 
     @property
     def pixel_size(self) -> float:
@@ -75,7 +72,7 @@ class Vicinity:
         reach = self.radius + margin
         dec_centre = np.degrees(np.arcsin(self.centre[2].clip(-1, 1)))
         strip = np.flatnonzero(np.abs(np.asarray(dec) - dec_centre) <= reach)  # cheap first cut
-        angle = separation(unit_vectors(np.asarray(ra)[strip], np.asarray(dec)[strip]), self.centre)
+        angle = angle_to(unit_vectors(np.asarray(ra)[strip], np.asarray(dec)[strip]), self.centre)
         return strip[angle <= np.broadcast_to(reach, np.shape(ra))[strip]]
 
     def pixel_of(self, ra, dec) -> tuple[np.ndarray, np.ndarray]:
@@ -194,39 +191,7 @@ class Vicinity:
         return np.linalg.lstsq(terms, np.column_stack((x, y))[known], rcond=None)[0]
 
 
-def celestial_wcs(header: fits.Header, path) -> WCS:
-    """WCS of the two celestial axes of an image.
-
-    Parameters
-    ----------
-    header : Header
-        Header of the image.
-    path : str or Path
-        Its file, for messages.
-
-    Raises
-    ------
-    BadInput
-        There is none, or it cannot be understood.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on dates and keywords that astropy mends
-            wcs = WCS(header)
-    except (ValueError, KeyError, TypeError, InconsistentAxisTypesError, WcsError) as error:
-        raise BadInput(path, f"WCS cannot be used: {' '.join(str(error).split())}") from None
-    if not wcs.has_celestial:
-        raise BadInput(path, "header has no celestial WCS", "CTYPE1 such as RA---TAN")
-    return wcs.celestial
-
-
-def unit_vectors(ra, dec) -> np.ndarray:
-    """Unit vectors, shape (..., 3), of positions given in degrees."""
-    ra, dec = np.radians(ra), np.radians(dec)
-    return np.stack((np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)), axis=-1)
-
-
-def separation(vectors: np.ndarray, direction: np.ndarray) -> np.ndarray:
+def angle_to(vectors: np.ndarray, direction: np.ndarray) -> np.ndarray:
     """Angle (deg) between unit vectors, shape (..., 3), and a direction; exact if small."""
     half_chord = np.linalg.norm(vectors - direction, axis=-1) / 2
     return np.degrees(2 * np.arcsin(half_chord.clip(0, 1)))

@@ -19,11 +19,11 @@ from shapepipe import (
     read_sections,
     runner,
 )
-from shapepipe.astro import deepsky, fits, starcat
+from shapepipe.astro import deepsky, fits, starcat, wcs
 from shapepipe.astro.flagimage import Circles, FlagImage, Recipe, compose
 from shapepipe.astro.flags import MaskBit, integer_flags
 from shapepipe.astro.masks import StarMark, read_outline
-from shapepipe.astro.vicinity import Vicinity, celestial_wcs
+from shapepipe.astro.vicinity import Vicinity
 
 DATA = Path(str(files("shapepipe"))) / "data" / "mask"
 LARGEST_BIT = 1 << 30
@@ -236,7 +236,7 @@ def mask_runner(job, opts: MaskOptions):
     external = None if external is None else integer_flags(external, flags)
     vicinity = stars = None
     if recipe.marks or recipe.circles:
-        vicinity = Vicinity(celestial_wcs(header, job.inputs["image"]), image.shape)
+        vicinity = Vicinity(wcs.from_header(header, job.inputs["image"]), image.shape)
     if recipe.marks:
         stars = _bright_stars(job, opts, recipe, vicinity)
     try:

@@ -5,10 +5,9 @@ import pytest
 from astropy import units
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.wcs import WCS
 
-from shapepipe.astro.vicinity import Vicinity, celestial_wcs
-from shapepipe.errors import BadInput
+from shapepipe.astro.vicinity import Vicinity
+from shapepipe.astro.wcs import from_header
 
 SHAPE = (400, 300)
 SCALE = 0.2 / 3600
@@ -41,7 +40,7 @@ HEADERS = {
 
 @pytest.fixture(params=HEADERS, scope="module")
 def vicinity(request):
-    return Vicinity(celestial_wcs(HEADERS[request.param], "image"), SHAPE)
+    return Vicinity(from_header(HEADERS[request.param]), SHAPE)
 
 
 def test_positions_on_and_around_the_image_return_to_their_pixels(vicinity):
@@ -76,14 +75,3 @@ def test_circles_hold_the_pixels_within_their_radius(vicinity, radius_px):
         flags = np.zeros(SHAPE, np.int16)
         assert vicinity.draw_circle(flags, 16, ra, dec, radius) == inside.any()
         np.testing.assert_array_equal(flags, 16 * inside)
-
-
-def test_an_image_without_sky_coordinates_is_named():
-    with pytest.raises(BadInput, match=r"some\.fits: header has no celestial WCS"):
-        celestial_wcs(fits.Header(), "some.fits")
-
-
-def test_other_axes_are_left_out():
-    cube = header(NAXIS=3, WCSAXES=3, CTYPE3="WAVE", CRVAL3=1.0, CDELT3=1.0, CRPIX3=1.0, CD3_3=1.0)
-    assert celestial_wcs(cube, "cube.fits").naxis == 2
-    assert isinstance(celestial_wcs(cube, "cube.fits"), WCS)
