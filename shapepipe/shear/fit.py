@@ -14,7 +14,8 @@ import numpy as np
 
 from .flags import ShapeFlag
 from .gaussian import compiled
-from .normal import evaluate, shear_slope, workspace
+from .normal import evaluate, workspace
+from .response import shear_slopes
 
 NOT_CONVERGED = int(ShapeFlag.NOT_CONVERGED)
 OUT_OF_RANGE = int(ShapeFlag.OUT_OF_RANGE)
@@ -34,10 +35,11 @@ def fit_objects(
     Parameters
     ----------
     images : ndarray, shape (H, 3, N, ny, nx)
-        Reconvolved image and its two shear derivatives, for each half of the noise pair.
+        Reconvolved image and its two shear derivatives, with the noise added and subtracted (or
+        H = 1: no noise); as many halves are fitted as `out` has room for.
     weight : ndarray, shape (N, ny, nx)
     epochs : tuple
-        (usable, jacobian, centre, target variance) with leading axis N.
+        (usable, jacobian, centre, target variance, shear origin) with leading axis N.
     offsets : ndarray of int, shape (B + 1,)
     prior : ndarray, shape (6,)
         See `normal.evaluate`; its first element is set from `prior_sigma`, shape (B,).
@@ -52,6 +54,7 @@ def fit_objects(
     pars, variances, s2n, response, flags, passes = out
     work = workspace()
     solver = (np.empty(6), np.empty(6), np.empty(6), np.empty(6), np.empty((6, 6)))
+    shears = (np.empty((2, 6)), np.empty((2, 6)), np.zeros(6))
     matrices = (np.empty((6, 6)), np.empty((6, 6)), np.empty((6, 6)), np.empty((6, 6)))
     own = prior.copy()
     for b in range(len(offsets) - 1):
@@ -61,9 +64,10 @@ def fit_objects(
             epochs[1][first:last],
             epochs[2][first:last],
             epochs[3][first:last],
+            epochs[4][first:last],
         )
         own[0] = prior_sigma[b]
-        for h in range(images.shape[0]):
+        for h in range(len(pars)):
             if not np.any(mine[0]):
                 flags[h, b, :] = NO_EPOCH
                 continue
@@ -78,6 +82,7 @@ def fit_objects(
             guess = pars[0, b, 0]
             _fit_types(
                 images[h, :, first:last],
+                images[len(images) - 1 - h, :, first:last],
                 weight[first:last],
                 mine,
                 own,
@@ -87,13 +92,28 @@ def fit_objects(
                 work,
                 solver,
                 matrices,
+                shears,
                 result,
             )
 
 
 @compiled
-def _fit_types(images, weight, epochs, prior, table, control, start, work, solver, matrices, out):
-    """The five types of one object for one half of the noise pair."""
+def _fit_types(
+    images,
+    partner,
+    weight,
+    epochs,
+    prior,
+    table,
+    control,
+    start,
+    work,
+    solver,
+    matrices,
+    shears,
+    out,
+):
+    """The five types of one object for one half of the noise pair; `partner` is the other half."""
     step, tolerance, limit, gain = control
     pars, variances, s2n, response, flags, passes = out
     data = images[0]
@@ -103,35 +123,65 @@ def _fit_types(images, weight, epochs, prior, table, control, start, work, solve
         p[:] = start[1]
     else:
         _round_start(p, data, weight, epochs, prior, table, work, solver, matrices)
+    none = shears[2]
     flags[0], passes[0] = _solve(
-        p, data, data, 0.0, weight, epochs, prior, table, tolerance, limit, work, solver, matrices
+        p,
+        data,
+        data,
+        0.0,
+        none,
+        weight,
+        epochs,
+        prior,
+        table,
+        tolerance,
+        limit,
+        work,
+        solver,
+        matrices,
     )
     if flags[0] == 0:
         _errors(p, gauss, prior, gain, variances, s2n, 0, matrices[2])
-    solved = flags[0] == 0 and _factor(hess, 0.0, matrices[3])
+    known = flags[0] == 0 and _factor(hess, 0.0, matrices[3])
+    if flags[0] == 0 and not known:
+        flags[0] |= NO_RESPONSE
+    push, curve = shears[0], shears[1]
+    push[:] = 0.0
+    curve[:] = 0.0
+    response[:] = 0.0
     for axis in range(2):
-        slope, gradient = solver[3], response[:, axis]
-        gradient[:] = 0.0
-        if solved:
-            shear_slope(p, images[1 + axis], weight, epochs, table, work, slope)
-            _substitute(matrices[3], slope, solver[1])
-            gradient[:] = solver[1]
-        elif flags[0] == 0:
-            flags[0] |= NO_RESPONSE
+        if known:
+            shear_slopes(
+                p,
+                images[1 + axis],
+                partner[1 + axis],
+                axis,
+                weight,
+                epochs,
+                table,
+                work,
+                solver[3],
+                push[axis],
+            )
+            _substitute(matrices[3], solver[3], solver[1])
+            response[:, axis] = solver[1]
+            push[axis] *= 0.5 * step * step
+            _substitute(matrices[3], push[axis], curve[axis])
     for t in range(1, 5):
         axis, sign = (t - 1) // 2, 1.0 if t % 2 == 1 else -1.0
         q = pars[t]
         for i in range(6):
-            # the minus type starts from the plus type: second-order terms are then included
+            # the minus type starts from the plus type: all second-order terms are then included
             if sign < 0.0 and flags[t - 1] == 0:
                 q[i] = pars[t - 1, i] - 2.0 * step * response[i, axis]
             else:
-                q[i] = p[i] + sign * step * response[i, axis]
+                q[i] = p[i] + sign * step * response[i, axis] + curve[axis, i]
         flags[t], passes[t] = _solve(
             q,
             data,
             images[1 + axis],
             sign * step,
+            push[axis],
             weight,
             epochs,
             prior,
@@ -155,14 +205,27 @@ def _round_start(p, data, weight, epochs, prior, table, work, solver, matrices):
     wide[1] = wide[0] = 0.0
     wide[2], wide[3], wide[4], wide[5] = -np.inf, np.inf, -np.inf, np.inf
     grad, gauss, hess = solver[0], matrices[0], matrices[1]
-    evaluate(p, data, data, 0.0, weight, epochs, wide, table, work, grad, gauss, hess)
+    evaluate(p, data, data, 0.0, np.zeros(6), weight, epochs, wide, table, work, grad, gauss, hess)
     flux = 1.0 + grad[5] / gauss[5, 5]
     p[5] = flux if abs(flux) > 1e-6 * math.sqrt(1.0 / gauss[5, 5]) else 1e-6
 
 
 @compiled
 def _solve(
-    p, data, tilt, sign, weight, epochs, prior, table, tolerance, limit, work, solver, matrices
+    p,
+    data,
+    tilt,
+    sign,
+    push,
+    weight,
+    epochs,
+    prior,
+    table,
+    tolerance,
+    limit,
+    work,
+    solver,
+    matrices,
 ):
     """Damped Newton steps to the minimum, in place; returns (flags, passes).
 
@@ -170,7 +233,9 @@ def _solve(
     """
     grad, x, q, other, chol = solver
     gauss, hess, gauss2, hess2 = matrices
-    chi2 = evaluate(p, data, tilt, sign, weight, epochs, prior, table, work, grad, gauss, hess)
+    chi2 = evaluate(
+        p, data, tilt, sign, push, weight, epochs, prior, table, work, grad, gauss, hess
+    )
     if not np.isfinite(chi2):
         return OUT_OF_RANGE, 1
     damping = 0.0
@@ -193,7 +258,7 @@ def _solve(
             p[:] = q
             return 0, passes
         trial = evaluate(
-            q, data, tilt, sign, weight, epochs, prior, table, work, other, gauss2, hess2
+            q, data, tilt, sign, push, weight, epochs, prior, table, work, other, gauss2, hess2
         )
         passes += 1
         for i in range(6):

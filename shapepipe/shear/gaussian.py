@@ -126,7 +126,7 @@ def residual_moments(data, tilt, sign, weight, shape, amplitude, table, quad, re
 
 @fast
 def tilt_moments(tilt, weight, shape, amplitude, table, moments, row):
-    """Moments of w m D to degree 2, D the shear derivative of the image."""
+    """Moments of w m D to degree 4, D the shear derivative of the image."""
     ny, nx = tilt.shape
     axx, axy, ayy, xc, yc = shape[0], shape[1], shape[2], shape[3], shape[4]
     moments[:] = 0.0
@@ -141,7 +141,7 @@ def tilt_moments(tilt, weight, shape, amplitude, table, moments, row):
         t_row, w_row = tilt[iy, x0:x1], weight[iy, x0:x1]
         held[0], held[2], held[3] = amplitude * height, ridge, x0 - xc - ridge
         peak, off, start = held[0], held[2], held[3]
-        h0 = h1 = h2 = one - one
+        h0 = h1 = h2 = h3 = h4 = one - one
         for i in range(x1 - x0):
             z = ramp[i] + start
             y = curve * z * z
@@ -154,10 +154,15 @@ def tilt_moments(tilt, weight, shape, amplitude, table, moments, row):
             h = w_row[i] * t_row[i] * (peak * p)
             d = z + off
             h0 += h
-            h1 += h * d
-            h2 += h * d * d
-        row[0], row[1], row[2] = h0, h1, h2
-        add_rows(moments, row, 2, iy - yc)
+            h *= d
+            h1 += h
+            h *= d
+            h2 += h
+            h *= d
+            h3 += h
+            h4 += h * d
+        row[0], row[1], row[2], row[3], row[4] = h0, h1, h2, h3, h4
+        add_rows(moments, row, 4, iy - yc)
 
 
 @compiled

@@ -82,7 +82,12 @@ def apply_operator(spectrum, real, imag, jacobian, variance, wave, held, out):
     unit = 2.0 * math.pi / size
     a, b, c, d = jacobian[0, 0], jacobian[0, 1], jacobian[1, 0], jacobian[1, 1]
     det = a * d - b * c
-    held[0], held[1], held[2], held[3] = unit * d / det, -unit * c / det, -unit * b / det, unit * a / det
+    held[0], held[1], held[2], held[3] = (
+        unit * d / det,
+        -unit * c / det,
+        -unit * b / det,
+        unit * a / det,
+    )
     held[4] = variance
     ux, uy, vx, vy, s2 = held[0], held[1], held[2], held[3], held[4]
     for iy in range(size):

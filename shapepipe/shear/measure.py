@@ -49,9 +49,10 @@ def _measure_part(batch: Batch, settings: Settings) -> Shapes:
     usable &= found
     variance = np.where(usable, metacal.target_variance(covariance, settings.step), 1.0)
     variance = _shared_target(variance, usable, batch.offsets, settings.target)
-    images, weight = _reconvolved(batch, usable, good, sigma, variance, settings)
+    origin = _shear_origin(batch, settings)
+    images, weight = _reconvolved(batch, usable, good, sigma, variance, origin, settings)
     share = np.where(usable, 1 / np.maximum(sigma, 1e-300) ** 2, 0.0)
-    epochs = (usable, batch.jacobian, batch.centre, variance)
+    epochs = (usable, batch.jacobian, batch.centre, variance, origin)
     if settings.estimator == "fit":
         measured = _fitted(images, weight, epochs, batch.offsets, settings)
     else:
@@ -64,12 +65,12 @@ def _measure_part(batch: Batch, settings: Settings) -> Shapes:
     return shapes
 
 
-def _reconvolved(batch, usable, good, sigma, variance, settings):
+def _reconvolved(batch, usable, good, sigma, variance, origin, settings):
     """Images (H, 3, N, ny, nx) and fit weights; fixnoise doubles the variance of the pixels."""
     kind = np.float32 if settings.precision == "single" else np.float64
     shape = batch.image.shape[1:]
     size = metacal.transform_size(max(shape))
-    signs = np.array(settings.signs)
+    signs = np.array([1.0, -1.0] if settings.fixnoise else [0.0])
     stamps = np.zeros((len(batch.image), max(shape), size), np.result_type(kind, np.complex64))
     weight = np.zeros(batch.image.shape, kind)
     pixels.pack(batch, usable, good, sigma, settings, stamps, weight)
@@ -79,10 +80,6 @@ def _reconvolved(batch, usable, good, sigma, variance, settings):
         weight[batch.neighbour] = 0
     images = np.zeros((len(signs), 3, len(stamps), *shape), kind)
     own = np.flatnonzero(usable)
-    if settings.estimator == "fit":
-        origin = np.tile((np.array(shape[::-1]) - 1) / 2, (len(stamps), 1))
-    else:
-        origin = batch.centre
     if len(own) == len(stamps):
         own = slice(None)
     made = images[:, :, own]
@@ -101,9 +98,21 @@ def _reconvolved(batch, usable, good, sigma, variance, settings):
     return images, weight
 
 
+def _shear_origin(batch, settings):
+    """The point (N, 2) that shear leaves in place.
+
+    A fit finds the centre again, so the middle of the stamp will do (ngmix does the same); the
+    moments keep theirs fixed and need the object itself to stay.
+    """
+    if settings.estimator != "fit":
+        return batch.centre
+    middle = (np.array(batch.image.shape[:0:-1]) - 1) / 2
+    return np.tile(middle, (len(batch.image), 1))
+
+
 def _fitted(images, weight, epochs, offsets, settings):
     """Parameters and their companions from the Gaussian fit."""
-    halves, b = len(images), len(offsets) - 1
+    halves, b = len(settings.signs), len(offsets) - 1
     usable, jacobian = epochs[:2]
     scale = np.sqrt(np.abs(np.linalg.det(np.where(usable[:, None, None], jacobian, np.eye(2)))))
     count = np.maximum(per_object(np.add, usable.astype(float), offsets), 1)

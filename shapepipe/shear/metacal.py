@@ -105,15 +105,19 @@ def reconvolve(stamps, psf, psf_centre, jacobian, variance, origin, signs, shape
         )
         fields = scipy.fft.ifft(fields, axis=-2, overwrite_x=True)[:, :, :rows]
         fields = scipy.fft.ifft(fields, axis=-1)
-        kspace.assemble_all(
-            fields, jacobian[own], origin[own], turned[own], signs, out[:, :, own]
-        )
+        kspace.assemble_all(fields, jacobian[own], origin[own], turned[own], signs, out[:, :, own])
 
 
 def sheared_images(images, step: float) -> dict[str, np.ndarray]:
     """The five shear types from O, dO/dg1, dO/dg2 (leading axis 3)."""
     base, tilt1, tilt2 = images
-    made = (base, base + step * tilt1, base - step * tilt1, base + step * tilt2, base - step * tilt2)
+    made = (
+        base,
+        base + step * tilt1,
+        base - step * tilt1,
+        base + step * tilt2,
+        base - step * tilt2,
+    )
     return dict(zip(SHEAR_TYPES, made, strict=True))
 
 

@@ -28,7 +28,7 @@ ADAPTIVE_TOLERANCE = 1e-7
 
 def measured(images, share, sigma, epochs, offsets, settings):
     """Arrays of `fit.fit_objects` for all objects and shear types."""
-    halves, b = len(images), len(offsets) - 1
+    halves, b = len(settings.signs), len(offsets) - 1
     out = (
         np.full((halves, b, 5, 6), np.nan),
         np.full((halves, b, 5, 6), np.nan),
@@ -63,7 +63,7 @@ def _measure(images, share, sigma, epochs, offsets, control, adaptive, table, ou
         weights /= total
         noise = _noise_sum(weights, sigma[first:last], epochs[1][first:last])
         mine = (usable, epochs[1][first:last], epochs[2][first:last], epochs[3][first:last])
-        for h in range(images.shape[0]):
+        for h in range(len(out[0])):
             own = images[h, :, first:last]
             result = (out[0][h, b], out[1][h, b], out[2][h, b], out[3][h, b], flags[h, b])
             if adaptive:
@@ -88,7 +88,7 @@ def _noise_sum(share, sigma, jacobian):
 def _weighted(images, share, noise, epochs, control, table, scratch, p, cov, sums, result):
     """Fixed weight: the moments are linear in the image, so are those of the sheared types."""
     pars, variances, s2n, response, flags = result
-    usable, jacobian, centre, _ = epochs
+    usable, jacobian, centre = epochs[:3]
     step, doubled, averaged, variance = control
     p[:] = 0.0
     cov[0] = cov[1] = variance
@@ -97,9 +97,7 @@ def _weighted(images, share, noise, epochs, control, table, scratch, p, cov, sum
     sky_moments(images[0], share, usable, jacobian, centre, p, cov, table, scratch, base)
     response[:] = 0.0
     for axis in range(2):
-        sky_moments(
-            images[1 + axis], share, usable, jacobian, centre, p, cov, table, scratch, tilt
-        )
+        sky_moments(images[1 + axis], share, usable, jacobian, centre, p, cov, table, scratch, tilt)
         for t in range(5):
             if t == 0 or (t - 1) // 2 == axis:
                 sign = 0.0 if t == 0 else (1.0 if t % 2 == 1 else -1.0)
@@ -144,7 +142,7 @@ def _moment_errors(pars, variance, spread, doubled, averaged, variances, s2n, t)
 def _adaptive(images, share, noise, epochs, control, table, scratch, p, cov, sums, result):
     """Adapted weight of each type; the response is the symmetric difference of the types."""
     pars, variances, s2n, response, flags = result
-    usable, jacobian, centre, extra = epochs
+    usable, jacobian, centre, extra = epochs[:4]
     step, doubled, averaged, _ = control
     first = 0.0
     for e in range(len(usable)):

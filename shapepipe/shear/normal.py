@@ -18,7 +18,6 @@ from .gaussian import (
     covariance_slopes,
     pixel_shape,
     residual_moments,
-    tilt_moments,
 )
 
 TINY_FLUX = 1e-30
@@ -42,21 +41,24 @@ def workspace():
 
 
 @compiled
-def evaluate(p, data, tilt, sign, weight, epochs, prior, table, work, grad, gauss, hess):
+def evaluate(p, data, tilt, sign, push, weight, epochs, prior, table, work, grad, gauss, hess):
     """Chi^2 up to a constant; fills -grad/2, the Gauss-Newton matrix and the half Hessian.
 
-    `epochs` is (usable, jacobian, centre, target variance); `prior` is (centre sigma, shape
-    sigma, T low, T high, flux low, flux high).  Returns infinity outside the prior's range.
+    `epochs` is (usable, jacobian, centre, target variance, shear origin); `prior` is (centre sigma, shape
+    sigma, T low, T high, flux low, flux high); `push` is a constant part of -grad/2.  Returns
+    infinity outside the prior's range.
     """
     quad, resid, row, cov, shape, lin, first, second, poly, prod = work
-    usable, jacobian, centre, extra = epochs
-    grad[:] = 0.0
+    usable, jacobian, centre, extra, _ = epochs
+    grad[:] = push
     gauss[:] = 0.0
     hess[:] = 0.0
     if not _inside(p, prior):
         return np.inf
     covariance_slopes(p[2], p[3], p[4], first, second)
     chi2 = 0.0
+    for i in range(6):
+        chi2 -= 2.0 * push[i] * p[i]
     for e in range(data.shape[0]):
         if not usable[e]:
             continue
@@ -80,25 +82,6 @@ def evaluate(p, data, tilt, sign, weight, epochs, prior, table, work, grad, gaus
             hess[i, j] = gauss[i, j] - hess[i, j]
     chi2 += _add_prior(p, prior, grad, gauss, hess)
     return chi2
-
-
-@compiled
-def shear_slope(p, tilt, weight, epochs, table, work, slope):
-    """d(-grad/2)/d(shear) for the shear derivative `tilt` of the images."""
-    moments, _, row, cov, shape, lin, first, second, poly, _ = work
-    usable, jacobian, centre, extra = epochs
-    slope[:] = 0.0
-    covariance_slopes(p[2], p[3], p[4], first, second)
-    for e in range(tilt.shape[0]):
-        if not usable[e]:
-            continue
-        det = covariance(p[2], p[3], p[4], extra[e], cov)
-        amplitude = start_epoch(p, jacobian[e], centre[e], cov, det, shape, lin)
-        tilt_moments(tilt[e], weight[e], shape, amplitude, table, moments, row)
-        log_slopes(p, cov, det, lin, first, poly)
-        for i in range(6):
-            for k in range(6):
-                slope[i] += poly[i, k] * moments[k]
 
 
 @compiled
@@ -137,29 +120,29 @@ def _inside(p, prior):
 
 
 @compiled
+def moment_row(poly, moments, out):
+    """out[k] = sum over j of poly[j] M[j, k], M the moment matrix of the six monomials."""
+    out[0] = 0.0
+    for j in range(6):
+        out[0] += poly[j] * moments[j]
+    out[1] = poly[0] * moments[1] + poly[1] * moments[3] + poly[2] * moments[4]
+    out[1] += poly[3] * moments[6] + poly[4] * moments[7] + poly[5] * moments[8]
+    out[2] = poly[0] * moments[2] + poly[1] * moments[4] + poly[2] * moments[5]
+    out[2] += poly[3] * moments[7] + poly[4] * moments[8] + poly[5] * moments[9]
+    for k in range(3):
+        out[3 + k] = poly[0] * moments[3 + k] + poly[1] * moments[6 + k] + poly[2] * moments[7 + k]
+        out[3 + k] += poly[3] * moments[10 + k] + poly[4] * moments[11 + k]
+        out[3 + k] += poly[5] * moments[12 + k]
+
+
+@compiled
 def _add_product(poly, moments, prod, out):
-    """Add poly . M . poly^T (lower half), M the moment matrix of the six monomials."""
+    """Add poly . M . poly^T (lower half)."""
     for i in range(6):
-        for k in range(6):
-            px = 0 if k in (0, 2, 5) else (2 if k == 3 else 1)
-            py = 0 if k in (0, 1, 3) else (2 if k == 5 else 1)
-            value = 0.0
-            total = px + py
-            # rows of the moment table start at t (t + 1) / 2 and run over the power of dy
-            r0 = total * (total + 1) // 2 + py
-            r1 = (total + 1) * (total + 2) // 2 + py
-            r2 = (total + 2) * (total + 3) // 2 + py
-            value += poly[i, 0] * moments[r0]
-            value += poly[i, 1] * moments[r1] + poly[i, 2] * moments[r1 + 1]
-            value += poly[i, 3] * moments[r2] + poly[i, 4] * moments[r2 + 1]
-            value += poly[i, 5] * moments[r2 + 2]
-            prod[i, k] = value
-    for i in range(6):
+        moment_row(poly[i], moments, prod[i])
         for j in range(i + 1):
-            value = 0.0
             for k in range(6):
-                value += prod[i, k] * poly[j, k]
-            out[i, j] += value
+                out[i, j] += prod[i, k] * poly[j, k]
 
 
 @compiled

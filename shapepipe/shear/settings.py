@@ -74,7 +74,9 @@ class Settings:
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} = {getattr(self, name)!r}; allowed: {', '.join(choices)}")
         if isinstance(self.target, str) and self.target not in ("epoch", "object"):
-            raise ValueError(f"target = {self.target!r}; allowed: epoch, object or a FWHM in arcsec")
+            raise ValueError(
+                f"target = {self.target!r}; allowed: epoch, object or a FWHM in arcsec"
+            )
         for name in ("step", "max_passes", "chunk", "tolerance", "weight_fwhm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} = {getattr(self, name)!r}; must be above 0")
