@@ -1,12 +1,21 @@
-"""PSF models interpolated to objects of a CCD, or to its stars to check the model."""
+"""PSF models interpolated to objects of a CCD, to its stars, or to objects of a stack."""
 
 from typing import Literal
 
 import numpy as np
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
-from shapepipe import Input, NoUsableData, Options, Output, option, runner
-from shapepipe.astro import ldac, psfmodel, psftables
+from shapepipe import (
+    Address,
+    Input,
+    InputFile,
+    NoUsableData,
+    Options,
+    Output,
+    option,
+    runner,
+)
+from shapepipe.astro import epochs, ldac, psfepochs, psfmodel, psftables, stampstore
 
 SAME_STAR = 2.0  # pixels between two kinds of centre of the same star
 
@@ -14,12 +23,15 @@ SAME_STAR = 2.0  # pixels between two kinds of centre of the same star
 class PSFInterpOptions(Options):
     """What to interpolate to, and which models are good enough."""
 
-    mode: Literal["CLASSIC", "VALIDATION"] = option(
-        doc="CLASSIC: the PSF at each object of the catalogue. VALIDATION: the PSF at each star of "
-        "the model's own catalogue, beside the star itself."
+    mode: Literal["CLASSIC", "VALIDATION", "MULTI-EPOCH"] = option(
+        doc="CLASSIC: the PSF at each object of the catalogue of a CCD. VALIDATION: the PSF at "
+        "each star of the model's own catalogue, beside the star itself. MULTI-EPOCH: the PSF of "
+        "each exposure at each object of the catalogue of a stack."
     )
     position_params: list[str] = option(
-        [], doc="Two columns with the position in pixels; blank takes those named in the model."
+        [],
+        doc="Two columns with the position, in pixels (MULTI-EPOCH: in degrees); blank takes those "
+        "named in the model (MULTI-EPOCH: XWIN_WORLD, YWIN_WORLD).",
     )
     get_shapes: bool = option(
         True, doc="Measure the moments of the PSFs; VALIDATION does so in any case."
@@ -30,6 +42,15 @@ class PSFInterpOptions(Options):
     chi2_thresh: float = option(
         2.0, above=0, doc="Reject the model of a CCD with a larger reduced chi-square."
     )
+    me_dot_psf_dir: Address | None = option(
+        None, doc="MULTI-EPOCH: where the models of the exposures are."
+    )
+    me_dot_psf_pattern: str = option(
+        "star_selection", doc="MULTI-EPOCH: name of the models before -exposure-ccd.psf."
+    )
+    me_log_wcs: InputFile | None = option(
+        None, doc="MULTI-EPOCH: table of merge_headers_runner with the WCS of the exposures."
+    )
 
     @field_validator("position_params")
     @classmethod
@@ -39,20 +60,31 @@ class PSFInterpOptions(Options):
             raise ValueError(f"{len(names)} columns given, two are needed: x, y")
         return names
 
+    @model_validator(mode="after")
+    def _exposures_are_named(self):
+        if self.mode == "MULTI-EPOCH" and not (self.me_dot_psf_dir and self.me_log_wcs):
+            raise ValueError("MODE = MULTI-EPOCH needs ME_DOT_PSF_DIR and ME_LOG_WCS")
+        return self
+
 
 @runner(
     inputs=[
-        Input("psf", "star_selection", ext=".psf", doc="PSFEx model of the CCD."),
+        Input("psf", "star_selection", ext=".psf", when=lambda o: o.mode != "MULTI-EPOCH",
+              doc="PSFEx model of the CCD."),
         Input("objects", "galaxy_selection", when=lambda o: o.mode == "CLASSIC",
               doc="Catalogue of the objects that need a PSF."),
         Input("stars", "star_selection", when=lambda o: o.mode == "VALIDATION",
               doc="Catalogue of the stars that PSFEx was given."),
         Input("psfex_cat", ext=".cat", when=lambda o: o.mode == "VALIDATION",
               doc="Catalogue in which PSFEx tells which stars it kept."),
+        Input("stack", "sexcat", when=lambda o: o.mode == "MULTI-EPOCH",
+              doc="Catalogue of a stack with its EPOCH tables."),
     ],
     outputs=[
         Output("psf_table", lambda o: f"{'galaxy' if o.mode == 'CLASSIC' else 'validation'}_psf",
-               doc="LDAC table with one row per object."),
+               when=lambda o: o.mode != "MULTI-EPOCH", doc="LDAC table with one row per object."),
+        Output("psf_epochs", "galaxy_psf", ext=".sqlite", when=lambda o: o.mode == "MULTI-EPOCH",
+               doc="sqlitedict: NUMBER -> {exposure-ccd: {VIGNET, SHAPES}}."),
     ],
     after=["psfex_runner", "setools_runner"],
     packages=["galsim"],
@@ -61,6 +93,8 @@ class PSFInterpOptions(Options):
 )  # fmt: skip
 def psf_interp_runner(job, opts: PSFInterpOptions):
     """Evaluate the PSF model of a CCD at all positions at once, and measure the shapes."""
+    if opts.mode == "MULTI-EPOCH":
+        return _multi_epoch(job, opts)
     model = psfmodel.read_psf(job.inputs["psf"])
     psftables.require_quality(model, opts.star_thresh, opts.chi2_thresh)
     make = _classic if opts.mode == "CLASSIC" else _validation
@@ -100,6 +134,32 @@ def _used_rows(path, x, y):
     seen, rows = seen[kept], rows[kept]
     apart = np.hypot(seen["X_IMAGE"] - 1 - x[rows], seen["Y_IMAGE"] - 1 - y[rows])
     return rows[np.asarray(apart) < SAME_STAR]
+
+
+def _multi_epoch(job, opts):
+    """Write the PSF of every exposure at every object; what has no PSF is logged and counted."""
+    path = job.inputs["stack"]
+    names = ["NUMBER", *(opts.position_params or ["XWIN_WORLD", "YWIN_WORLD"])]
+    table = ldac.read(path, columns=names)
+    numbers, ra, dec = (np.asarray(table[name]) for name in names)
+    views = epochs.read_views(path, numbers)
+    solutions = epochs.read_wcs(opts.me_log_wcs, (exposure for exposure, _ in views.names))
+    x, y = epochs.places(views, ra, dec, solutions)
+    found = psfepochs.find_models(opts.me_dot_psf_dir, opts.me_dot_psf_pattern)
+    models, complaints = psfepochs.load_models(views, found, opts.star_thresh, opts.chi2_thresh)
+    for complaint in complaints:
+        job.log.warning("objects lose an epoch: %s", complaint)
+    metrics = {"n_objects": len(numbers), "n_views": len(views.row), "n_psf": 0, "n_without_psf": 0,
+               "n_ccds": len(models), "n_ccds_rejected": len(complaints)}  # fmt: skip
+    with stampstore.StampWriter(job.output("psf_epochs")) as store:
+        for chunk in psfepochs.psf_epochs(numbers, views, x, y, models, opts.get_shapes):
+            store.add(chunk)
+            metrics["n_psf"] += sum(len(entry) for _, entry in chunk)
+            metrics["n_without_psf"] += sum(not entry for _, entry in chunk)
+    lost = metrics["n_views"] - metrics["n_psf"]
+    job.log.info("%d PSFs for %d objects; %d epochs lost, %d objects without any",
+                 metrics["n_psf"], len(numbers), lost, metrics["n_without_psf"])  # fmt: skip
+    return metrics
 
 
 def _positions(path, table, opts, model):
