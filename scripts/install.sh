@@ -36,6 +36,7 @@ need_programs() {
             missing_conda+=("$conda")
         fi
     done
+    missing_debian+=($(venv_packages))
     if [ -n "${CONDA_PREFIX:-}" ]; then
         [ ${#missing_conda[@]} -eq 0 ] || install_conda "${missing_conda[@]}"
     elif [ ${#missing_debian[@]} -gt 0 ]; then
@@ -117,17 +118,28 @@ install_package() {
 }
 
 make_venv() {
-    local base
+    local base missing
+    missing=($(venv_packages))
+    [ ${#missing[@]} -eq 0 ] || install_debian "${missing[@]}"
     base=$(find_python)
-    [ -n "$base" ] || { have apt-get && install_debian python3 python3-venv; base=$(find_python); }
     [ -n "$base" ] || stop "Python 3.11 or later was not found"
-    "$base" -c 'import ensurepip, venv' 2>/dev/null || install_debian "$(venv_package "$base")"
     rm -rf "$PROJECT/.venv"
     "$base" -m venv "$PROJECT/.venv" || stop "$base cannot make $PROJECT/.venv"
 }
 
-# Debian keeps ensurepip in a package of its own for each version of Python
-venv_package() { "$1" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'; }
+# Debian packages without which no .venv can be made, if one is to be made; ensurepip is in a
+# package of its own for each version of Python
+venv_packages() {
+    local base
+    [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] || return 0
+    "$PROJECT/.venv/bin/python" -m pip --version >/dev/null 2>&1 && return
+    base=$(find_python)
+    if [ -z "$base" ]; then
+        echo python3 python3-venv
+    elif ! "$base" -c 'import ensurepip, venv' 2>/dev/null; then
+        "$base" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'
+    fi
+}
 
 find_python() {
     local python
