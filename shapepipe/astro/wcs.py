@@ -5,6 +5,7 @@ Pixel positions are 0-based, x along columns. Angles are degrees. TPV to SIP is 
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from shapepipe.errors import BadInput
 # IRAF's own projections, which wcslib would read as a plain TAN or ZPN, several arcsec off.
 _UNREADABLE = ("TNX", "ZPX")
 _ALLOWED = "celestial axes in a projection of the FITS standard, TPV or TAN-SIP"
+_PV_CARD = re.compile(r"PV\d+_\d+")
 _CONVERGED = 1e-4  # pixel; agreement asked for when a distortion is inverted
 
 
@@ -42,6 +44,10 @@ def from_header(header: afits.Header | str, path: str | Path = "header") -> WCS:
     name = str(cards.get("CTYPE1", ""))
     if name[-3:] in _UNREADABLE:
         raise BadInput(path, f"CTYPE1 = {name!r} cannot be read", f"{_ALLOWED}; or convert to SIP")
+    if name.endswith("-SIP"):
+        cards = cards.copy()
+        for card in [card for card in cards if _PV_CARD.fullmatch(card)]:
+            del cards[card]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
