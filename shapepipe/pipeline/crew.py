@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -37,13 +38,15 @@ SHORT_JOB = 0.02
 """Seconds; workers whose jobs are shorter are handed several at a time."""
 AHEAD = 6
 """Short jobs that a worker may have waiting."""
+LAST_BREATH = 2.0
+"""Seconds that a worker which has closed its pipe gets to end by itself, so that the cause is known."""
 
 
 class Assignment(NamedTuple):
     """A task with what a worker needs to do it.
 
-    `context` is the file that holds the step's context; `scratch` and `logs` are its directories, for
-    clearing up after a worker that died. `serial` asks for a worker beside the run loop.
+    `context` is the file that holds the step's context; `scratch` and `logs` are its directories,
+    for clearing up after a worker that died. `serial` asks for a worker beside the run loop.
     """
 
     task: Task
@@ -80,7 +83,6 @@ class Crew:
         self.size, self._folder = size, Path(folder)
         self._slots: list[_Slot] = []
         self._selector = selectors.DefaultSelector()
-        self._started = 0
 
     def room(self) -> int:
         """Number of assignments that can be taken at once."""
@@ -175,7 +177,7 @@ class Crew:
         """End a worker and all it started; its job is lost, what waited behind goes to a new one."""
         self._selector.unregister(slot.connection)
         self._slots.remove(slot)
-        code = self._end(slot)
+        code = self._end(slot, LAST_BREATH if status == LOST else 0.0)
         if not slot.waiting:
             return []
         guilty, *innocent = slot.waiting
@@ -186,16 +188,17 @@ class Crew:
                 self._give(heir, assignment)
         return [outcome]
 
-    def _end(self, slot: _Slot) -> int:
-        code = slot.process.poll()
+    def _end(self, slot: _Slot, patience: float = 0.0) -> int:
+        """Kill a worker with all it started; return how it ended, by itself within `patience` or not."""
+        _wait_unreaped(slot.process.pid, patience)
         try:
             os.killpg(slot.process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        ended = slot.process.wait()
+        code = slot.process.wait()
         slot.connection.close()
         os.close(slot.lifeline)
-        return ended if code is None else code
+        return code
 
     def _obituary(self, assignment: Assignment, slot: _Slot, status: str, code: int) -> Outcome:
         task, took = assignment.task, time.monotonic() - slot.since
@@ -228,9 +231,11 @@ class Crew:
     def _start(self) -> _Slot:
         ours, theirs = _socket_pair()
         their_end, our_end = os.pipe()
-        self._started += 1
-        printed = self._folder / f"worker-{os.uname().nodename}-{os.getpid()}-{self._started}.out"
-        with open(printed, "ab") as stream:
+        # one file for each worker, readable since the worker takes out of it what a job printed
+        descriptor, printed = tempfile.mkstemp(
+            ".out", f"worker-{os.uname().nodename}-", self._folder
+        )
+        with open(descriptor, "a+b") as stream:
             process = subprocess.Popen(
                 [sys.executable, "-c", _BOOT.format(path=sys.path, pipe=theirs, life=their_end)],
                 stdin=subprocess.DEVNULL,
@@ -242,7 +247,7 @@ class Crew:
             )
         os.close(theirs)
         os.close(their_end)
-        slot = _Slot(process, Connection(ours), our_end, printed)
+        slot = _Slot(process, Connection(ours), our_end, Path(printed))
         self._slots.append(slot)
         self._selector.register(slot.connection, selectors.EVENT_READ, slot)
         return slot
@@ -268,6 +273,15 @@ main({pipe}, {life})
 def _socket_pair() -> tuple[int, int]:
     ours, theirs = socket.socketpair()
     return ours.detach(), theirs.detach()
+
+
+def _wait_unreaped(pid: int, patience: float) -> None:
+    """Wait for a process to end without taking its exit code, which keeps its number from another use."""
+    until = time.monotonic() + patience
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        if time.monotonic() >= until:
+            return
+        time.sleep(0.001)
 
 
 def _cause(code: int) -> str:
