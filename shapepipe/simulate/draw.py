@@ -57,17 +57,44 @@ def draw_sources(
 
 def make_source(source, profile: str, beta: float) -> galsim.GSObject:
     """Sheared source seen through the PSF, before the pixel (arguments as in `draw_sources`)."""
-    light = psf.make_profile(
-        profile, beta,
-        *(float(source[name])
-          for name in ("psf_fwhm", "psf_g1", "psf_g2", "psf_coma1", "psf_coma2")),
-    )  # fmt: skip
+    light = psf.make_profile(profile, beta, *_psf_values(source))
     if source["sersic"] > 0:
         galaxy = galsim.Sersic(float(source["sersic"]), half_light_radius=float(source["r50"]))
         galaxy = galaxy.shear(g1=float(source["e1"]), g2=float(source["e2"]))
         galaxy = galaxy.shear(g1=float(source["g1"]), g2=float(source["g2"]))
         light = galsim.Convolve(galaxy, light)
     return light.withFlux(float(source["flux"]))
+
+
+def draw_psfs(rows, jacobians: np.ndarray, profile: str, beta: float, size: int) -> np.ndarray:
+    """Draw the true PSF at each row of a truth table, the pixel included.
+
+    Parameters
+    ----------
+    rows : ndarray or Table, shape (n,)
+        Columns of `PsfField.at`.
+    jacobians : ndarray, shape (n, 2, 2), float
+        As in `draw_sources`; see `astrometry.jacobians`.
+    profile, beta : str, float
+        Kind of PSF; in `truth/exposures.fits` as `psf_profile` and `psf_beta`.
+    size : int
+        Odd side of a stamp, pixels.
+
+    Returns
+    -------
+    ndarray, shape (n, size, size), float32
+        Unit flux, the centroid in the middle of the central pixel.
+    """
+    stamps = np.empty((len(rows), size, size), np.float32)
+    for row, jacobian, stamp in zip(rows, jacobians, stamps, strict=True):
+        light = psf.make_profile(profile, beta, *_psf_values(row))
+        light.drawImage(galsim.ImageF(stamp), wcs=galsim.JacobianWCS(*jacobian.ravel()))
+    return stamps
+
+
+def _psf_values(row):
+    names = ("psf_fwhm", "psf_g1", "psf_g2", "psf_coma1", "psf_coma2")
+    return tuple(float(row[name]) for name in names)
 
 
 def half_widths(sources, jacobians, profile: str, beta: float, level: float) -> np.ndarray:

@@ -196,11 +196,10 @@ def _copy_plain(path, chosen, plain):
     fits.PrimaryHDU().writeto(plain)
     for i in chosen:
         with fits.open(path) as hdus:
-            cards = hdus[i].header.copy()
-            pixels = hdus[i].data
-            for name in ("BSCALE", "BZERO"):
-                cards.remove(name, ignore_missing=True)
-            fits.append(plain, pixels.astype(np.float32), cards)
+            cards, pixels = hdus[i].header.copy(), hdus[i].data
+        for name in ("BSCALE", "BZERO"):
+            cards.remove(name, ignore_missing=True)
+        fits.append(plain, pixels, cards)
 
 
 def _touches(survey, header, place):

@@ -9,7 +9,7 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from shapepipe.simulate import exposures, psf, simulate_survey
+from shapepipe.simulate import astrometry, draw, exposures, psf, simulate_survey
 from shapepipe.simulate.detector import Defect
 from shapepipe.simulate.run import frame_of
 from shapepipe.simulate.survey import (
@@ -98,6 +98,19 @@ def draw_psf(row, header):
     image = galsim.ImageD(2 * HALF + 1, 2 * HALF + 1)
     part = galsim.PositionD(row["x"] - round(row["x"]), row["y"] - round(row["y"]))
     return profile.drawImage(image, wcs=local, offset=part).array
+
+
+def test_psfs_of_a_truth_table(clean_folder):
+    """All at once through our Jacobians, against one by one through those of GalSim."""
+    truth = Table.read(clean_folder / "truth/epochs-2366993.fits")
+    header = fits.getheader(clean_folder / "exposures/image-2366993.fits", 2)
+    rows = truth[truth["ccd"] == 1][:5]
+    scale = astrometry.jacobians(WCS(header), rows["x"], rows["y"])
+    stamps = draw.draw_psfs(rows, scale, "moffat", 3.5, 2 * HALF + 1)
+    for row, stamp in zip(rows, stamps, strict=True):
+        row["x"], row["y"] = round(row["x"]), round(row["y"])
+        assert stamp == pytest.approx(draw_psf(row, header), abs=1e-5)
+    assert stamps.sum(axis=(1, 2)) == pytest.approx(1.0, abs=0.005)
 
 
 def test_psf_varies_over_the_field_and_between_exposures(clean_folder):
