@@ -1,7 +1,8 @@
 """Addresses of earlier products: `last:runner`, `all:runner`, `RUN:runner`; a real directory wins.
 
-An address stands wherever a directory may stand. Text after a slash is a sub-directory of the step:
-`last:setools_runner/mask` is not needed, though, since files are searched below a directory as well.
+An address stands wherever a directory may stand. Text after a slash is a sub-directory of the
+step: `last:setools_runner/mask` is not needed, though, since files are searched below a directory
+as well.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ class Addresses:
                 f"{', '.join(started[:3])} has it, but did not finish it with products"
             )
         if not names:
-            return f"{text}: looked for a run with {runner} in {self._list.path}; there is no earlier run"
+            return f"{text}: looked for {runner} in {self._list.path}; there is no earlier run"
         near = nearest(runner, names)
         return (
             f"{text}: looked for a run with {runner} in {self._list.path}; "

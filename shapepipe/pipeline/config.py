@@ -1,7 +1,8 @@
 """INI text to a frozen configuration in which every value knows where it was written.
 
-All complaints are collected, each with file and line and the nearest valid name, and raised together
-before anything is created. What the options mean is declared in `sections` and by the runners.
+All complaints are collected, each with file and line and the nearest valid name, and raised
+together before anything is created. What the options mean is declared in `sections` and by the
+runners.
 """
 
 from __future__ import annotations
@@ -186,7 +187,7 @@ def _syntax_complaint(path: Path, error: configparser.Error) -> str:
         )
     if isinstance(error, configparser.ParsingError):
         return "; ".join(
-            f"{path.name}:{line} {text} is neither a section, nor OPTION = value, nor an indented line"
+            f"{path.name}:{line} {text} is neither [SECTION] nor OPTION = value nor indented"
             for line, text in error.errors
         )
     return f"{path.name}: {' '.join(str(error).split())}"
@@ -276,7 +277,7 @@ def _read_section(ini, name, cls, items, complaints, warnings, shared=frozenset(
     instance, wrongs = check_values(cls, texts)
     for option, reason in wrongs.items():
         where = f"{origins[option]} [{name}]" if option in origins else ini.where(name)
-        complaints.append(f"{where} {option.upper()}: {reason}")
+        complaints.append(f"{where} {option.upper()}: {reason}" if option else reason)
     return (instance if len(complaints) == wrong else None), origins
 
 
@@ -377,6 +378,7 @@ def secondary_files(config: RunConfig) -> list[Path]:
             value = getattr(step.opts, name)
             if kind is not None and kind.name == "file" and value is not None:
                 found.append(Path(value))
+        found += [path for path in step.opts.secondary_files() if path.is_file()]
     return list(dict.fromkeys(found))
 
 
@@ -399,7 +401,7 @@ def read_number_list(text: str | None) -> list[str] | None:
 
 
 def mode_of(path: str | Path, overrides: Sequence[str] = ()) -> str:
-    """MODE of an INI file, read before anything is checked, since every rank of MPI must know it."""
+    """MODE of an INI file, read before anything is checked: every rank of MPI must know it."""
     try:
         values = IniText(Path(path)).values
     except ConfigurationError:

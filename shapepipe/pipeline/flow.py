@@ -1,7 +1,7 @@
 """Which unit can run now: units flow from step to step as their own inputs get ready.
 
-No input or output of its own but for the records: it takes outcomes, commits them, and hands out the
-next assignments. Steps that gather files wait for the whole of the steps that make them.
+No input or output of its own but for the records: it takes outcomes, commits them, and hands out
+the next assignments. Steps that gather files wait for the whole of the steps that make them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 import os
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -104,7 +105,8 @@ class Flow:
             self.log.error("%s %s: there is no file of %s", step.label, number, ", ".join(lacking))
             self._settle(step, row, State.BLOCKED)
             return None
-        task = Task(step.index, row, number, step.inputs_of(row), "")
+        share = (row % step.shares, step.shares) if step.shares > 1 else None
+        task = Task(step.index, row, number, step.inputs_of(row), "", share)
         limit = parse_duration(step.opts.timeout) or parse_duration(self.plan.config.job.timeout)
         serial = step.runner.scope == "all"
         return Assignment(task, path, context.scratch, context.logs, limit, serial)
@@ -125,9 +127,10 @@ class Flow:
                 scratch=str(scratch),
                 logs=str(self.directory.logs(step.label)),
                 gathered=gathered,
+                merging=step.merges is not None,
                 programs={name: item["path"] for name, item in self.plan.programs.items()},
             )
-            path = self.directory.scratch / f"{step.label}.step"
+            path = scratch / f"{time.time_ns():x}.step"
             folders = [os.path.abspath(folder) for folder in self.plan.config.execution.module_path]
             save_context(path, context, step.runner.reference or step.runner.name, folders)
             self._contexts[step.index] = (str(path), context)
@@ -223,7 +226,7 @@ class Flow:
             self._settle(later, row, State.SKIPPED if state in (*NOTHING, *GOOD) else State.BLOCKED)
 
     def _made(self, later, row, step, row_before) -> bool:
-        """Whether the products that a unit takes from an earlier one are there (some are optional)."""
+        """Whether the products that a unit takes from an earlier one are there; some need not be."""
         for column in later.columns:
             source = column.sources[column.which[row]]
             if (
@@ -237,7 +240,7 @@ class Flow:
         return True
 
     def _open(self, step: PlannedStep) -> None:
-        """Count, for each unit, the earlier units that it waits for, and start those that wait for none."""
+        """Count the earlier units that each unit waits for; start those that wait for none."""
         self._opened.add(step.index)
         n = len(step.numbers)
         self._missing[step.index] = np.zeros(n, np.int16)
@@ -272,7 +275,7 @@ class Flow:
             self._push(step, row)
 
     def _push(self, step: PlannedStep, row: int) -> None:
-        """Queue a unit: those whose line has been much slower than usual go first, then earlier steps."""
+        """Queue a unit: first those whose line has been much slower than usual, then by step."""
         elapsed, mean = float(self._elapsed[step.index][row]), self._mean[step.index]
         slowness = 0
         if elapsed > 0 and mean[1]:
@@ -282,7 +285,7 @@ class Flow:
         heapq.heappush(self._ready, (-slowness, step.index, row))
 
     def _end_if_over(self, step: PlannedStep) -> None:
-        """When the last unit of a step is settled, note it and open the steps that waited for it."""
+        """When the last unit of a step is settled, note it; open the steps that waited for it."""
         if step.index in self._ended or step.index not in self._opened or self._left[step.index]:
             return
         self._ended.add(step.index)

@@ -35,8 +35,8 @@ class Task(NamedTuple):
     """One job as it travels to a worker.
 
     `inputs` holds one path per input role that is not gathered, in the order of declaration.
-    `attempt` names the private directory: one of the worker's own, seen to be empty before it is used
-    again, since making a directory for each of many short jobs costs more than the jobs.
+    `attempt` names the private directory: one of the worker's own, seen to be empty before it is
+    used again, since making a directory for each of many short jobs costs more than the jobs.
     """
 
     step: int
@@ -61,6 +61,8 @@ class StepContext:
         Roles of the inputs that come with each task.
     gathered : dict
         Role -> {number: path} for inputs that are handed over whole.
+    merging : bool
+        The jobs join the products of the shares of a runner of scope `rows`.
     output, scratch : str
         The step's output directory, and where attempts make their private directories.
     programs : dict
@@ -75,6 +77,7 @@ class StepContext:
     logs: str
     gathered: dict[str, dict[str, str]] = field(default_factory=dict)
     programs: dict[str, str] = field(default_factory=dict)
+    merging: bool = False
 
     @cached_property
     def expected(self) -> list[tuple[str, list[str], list[str], str, bool]]:
@@ -125,7 +128,7 @@ class Job:
 
     def __init__(self, context: StepContext, task: Task):
         self._context, self._task = context, task
-        self.number = task.number
+        self.number = task.number.rpartition("_")[0] if task.share else task.number
         self.rows = Rows(*task.share) if task.share else Rows(0, 1)
         self.inputs: dict[str, Any] = {
             role: Path(path) for role, path in zip(context.roles, task.inputs, strict=True) if path
@@ -164,9 +167,9 @@ class Job:
             pattern = pattern or patterns[0]
             if pattern not in patterns or suffix not in suffixes:
                 raise KeyError(
-                    f"output {role!r} has no {pattern + suffix!r} (allowed: {patterns} x {suffixes})"
+                    f"{role!r} has no {pattern + suffix!r} (allowed: {patterns} x {suffixes})"
                 )
-            path = self.scratch / f"{pattern}{self.number}{suffix}{ext}"
+            path = self.scratch / f"{pattern}{self._task.number}{suffix}{ext}"
         if path.parent != self.scratch:
             path.parent.mkdir(parents=True, exist_ok=True)
         return path
@@ -226,7 +229,8 @@ def run_job(context: StepContext, task: Task) -> Outcome:
     try:
         identities = tuple(identity(path) for path in task.inputs)
         job = Job(context, task)
-        metrics = _plain_metrics(context.runner.function(job, context.opts))
+        work = merge_shares if context.merging else context.runner.function
+        metrics = _plain_metrics(work(job, context.opts))
         products = _commit(job, context, task)
         status = OK
     except NoUsableData as none:
@@ -253,6 +257,22 @@ def _empty(scratch: str) -> None:
             shutil.rmtree(scratch)
     except OSError:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def share_name(number: str, index: int, count: int) -> str:
+    """Number of the unit that does one share of the rows of another."""
+    return f"{number}_{index + 1}of{count}"
+
+
+def merge_shares(job: Job, opts) -> None:
+    """Join the products of the shares of one catalogue, in the order of its rows."""
+    runner = job._context.runner
+    for role, patterns, _, _, _ in job._context.expected:
+        for pattern in patterns:
+            parts = [
+                path for name, path in job.inputs.items() if name.startswith(f"{role}/{pattern}/")
+            ]
+            runner.merge(parts, job.output(role, pattern=pattern))
 
 
 def describe_error(error: BaseException) -> str:
@@ -329,8 +349,7 @@ def _collect_log(job, scratch, context, task, status) -> str:
 
 def failed_log_name(task: Task) -> str:
     """Name of the log file of a job that failed."""
-    share = f"_{task.share[0] + 1}of{task.share[1]}" if task.share else ""
-    return f"process{task.number or '_serial'}{share}.log"
+    return f"process{task.number or '_serial'}.log"
 
 
 def _cpu_seconds() -> float:
@@ -342,7 +361,7 @@ def _cpu_seconds() -> float:
 
 
 LONG_JOB = 0.02
-"""Seconds; only after a longer job is the peak of memory set back, which costs some 50 microseconds."""
+"""Seconds; only after a longer job is the peak of memory set back, which costs some 50 us."""
 
 
 def _peak_memory(wall: float) -> int:

@@ -1,8 +1,8 @@
 """File names to units: pattern + number + extension.
 
-A name is `<pattern><number><ext>`; the number's form is given by a numbering scheme and stands at the
-end of the name, before the extension. Directories are listed once; the work grows linearly with the
-number of files. What has no partner, or stands twice, is reported by name.
+A name is `<pattern><number><ext>`; the number's form is given by a numbering scheme and stands at
+the end of the name, before the extension. Directories are listed once; the work grows linearly
+with the number of files. What has no partner, or stands twice, is reported by name.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ def find_files(
     folders : sequence of str
         Directories, searched with everything below them.
     pattern : str
-        Name before the number. The name itself is preferred to one that ends, starts or goes on with it.
+        Name before the number. The name itself is preferred to one that ends, starts or goes on
+        with it.
     ext : str
         Extension; a missing dot is added.
     scheme : str
@@ -211,7 +212,7 @@ def _best(base: str, others: dict[str, Found], none: Found) -> Found:
 
 
 def nearest_prefixes(base: str, prefixes: Iterable[str]) -> list[str]:
-    """Of the names that hold `base`, those that fit best: equal, ending with it, starting, anywhere."""
+    """Names that fit `base` best: equal, ending with it, starting with it, or holding it."""
     ranked: dict[int, list[str]] = {}
     for prefix in prefixes:
         name = prefix.rpartition("/")[2]
@@ -258,7 +259,7 @@ def join_numbers(
 
 
 def is_chosen(number: str, wanted: Sequence[str]) -> bool:
-    """Tell whether a unit belongs to one of the wanted numbers, as itself, as a part or as the whole.
+    """Tell whether a unit is, is part of, or holds one of the wanted numbers.
 
     `-2366993` takes in the unit `-2366993-18`, and `-2366993-18` the exposure `-2366993`; a missing
     separator in front does not matter.

@@ -1,7 +1,7 @@
 """The pool of an MPI world: rank 0 plans, records and does the serial jobs; the others pull tasks.
 
-Every rank runs the same command line. A rank does its jobs in a supervised process of its own, so a job
-that crashes or hangs does not take the rank, and with it the whole world, along.
+Every rank runs the same command line. A rank does its jobs in a supervised process of its own, so
+a job that crashes or hangs does not take the rank, and with it the whole world, along.
 """
 
 from __future__ import annotations

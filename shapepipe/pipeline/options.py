@@ -1,8 +1,9 @@
 """Declare an option once; parsing, messages, `describe`, `template` and the manual follow from it.
 
-An option is a field of a frozen pydantic model: its type, default, bounds, unit and description stand
-in one place. The INI key is the field's name in capitals. What the INI sections of the framework
-itself hold is declared in `sections`; where a value was written is the business of `config`.
+An option is a field of a frozen pydantic model: its type, default, bounds, unit and description
+stand in one place. The INI key is the field's name in capitals. What the INI sections of the
+framework itself hold is declared in `sections`; where a value was written is the business of
+`config`.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ InputFile = Annotated[Path, BeforeValidator(_existing_file), FILE]
 Folder = Annotated[Path, BeforeValidator(lambda text: Path(expand_path(text)).absolute()), FOLDER]
 """A directory, existing or not."""
 Address = Annotated[tuple, BeforeValidator(_addresses), PLACE]
-"""Directories, or addresses such as `last:psfex_runner`; the planner hands the job `tuple[Path, ...]`."""
+"""Directories, or addresses such as `last:psfex_runner`; the job gets `tuple[Path, ...]`."""
 Duration = Annotated[str, AfterValidator(_duration)]
 """A time in seconds or as [H:]M:S, kept as text."""
 
@@ -199,6 +200,20 @@ class Options(Section):
     timeout: Duration | None = option(
         None,
         doc="Longest time of one job of this step, in seconds or H:M:S, instead of [JOB] TIMEOUT.",
+    )
+
+    def secondary_files(self) -> list[Path]:
+        """Files that the named files name in turn; they count in the fingerprint as well."""
+        return []
+
+
+class RowsOptions(Options):
+    """Options of a runner of scope `rows`."""
+
+    chunks: int = option(
+        1,
+        at_least=1,
+        doc="Number of jobs that share the rows of one catalogue; no result depends on it.",
     )
 
 

@@ -1,8 +1,9 @@
 """The whole chain wired and checked before anything runs.
 
-`make_plan` turns a configuration into steps with units: inputs wired to earlier steps, earlier runs or
-files on disk; programs and packages present. What is done already, and why the rest is to do, is added
-by `resume`. A step whose inputs are known only when an earlier step has run is bound at its turn.
+`make_plan` turns a configuration into steps with units: inputs wired to earlier steps, earlier
+runs or files on disk; programs and packages present. What is done already, and why the rest is to
+do, is added by `resume`. A step whose inputs are known only when an earlier step has run is bound
+at its turn.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from shapepipe.errors import ConfigurationError
 from shapepipe.pipeline.addresses import AddressError, Addresses, Place
 from shapepipe.pipeline.config import RunConfig, StepConfig, module_folders, read_number_list
+from shapepipe.pipeline.job import share_name
 from shapepipe.pipeline.match import (
     DEFAULT_SCHEME,
     AmbiguousPattern,
@@ -103,11 +105,13 @@ class PlannedStep:
     print_values: dict[str, str] = field(default_factory=dict)
     fingerprint: str = ""
     only: tuple[str, ...] = ()
+    shares: int = 1
+    merges: int | None = None
 
     @property
     def label(self) -> str:
         """Name of the step's directory."""
-        return self.config.label
+        return f"{self.config.label}/rows" if self.shares > 1 else self.config.label
 
     @property
     def runner(self):
@@ -124,7 +128,14 @@ class PlannedStep:
             for pattern in out.patterns(self.opts):
                 found.append(
                     Product(
-                        self.index, self.label, self.output, pattern, ext, suffixes, out.optional
+                        self.index,
+                        self.label,
+                        self.output,
+                        out.role,
+                        pattern,
+                        ext,
+                        suffixes,
+                        out.optional,
                     )
                 )
         return found
@@ -136,6 +147,8 @@ class PlannedStep:
     def inputs_of(self, row: int) -> tuple[str, ...]:
         """Paths of one unit's own inputs, in the order of the columns."""
         number = self.numbers[row]
+        if self.shares > 1:
+            number = number.rpartition("_")[0]
         return tuple(column.path(row, number) for column in self.columns)
 
     def count(self, *states: State) -> int:
@@ -190,22 +203,55 @@ def make_plan(
     wanted = tuple(only) or tuple(read_number_list(config.file.number_list) or ())
     plan = Plan(config, directory, [], dict(pinned or {}), {}, {}, wanted, resolver=resolver)
     for step_config in config.steps:
-        step = PlannedStep(
-            len(plan.steps), step_config, step_config.opts, str(directory.output(step_config.label))
-        )
-        step.only = wanted
-        plan.steps.append(step)
-        complaints += _check_needs(plan, step)
-        complaints += _resolve_options(plan, step)
-        complaints += bind(plan, step)
+        for step in _planned(plan, step_config):
+            plan.steps.append(step)
+            complaints += _check_needs(plan, step)
+            complaints += _resolve_options(plan, step)
+            complaints += bind(plan, step)
     complaints += _check_wanted(plan)
     if complaints:
         raise ConfigurationError(list(dict.fromkeys(complaints)))
     return plan
 
 
+def _planned(plan: Plan, config: StepConfig) -> list[PlannedStep]:
+    """A step; two where jobs share the rows of a catalogue: the shares, and their merging."""
+    chunks = config.opts.chunks if config.runner.scope == "rows" else 1
+    steps = []
+    for shares in [chunks, 1] if chunks > 1 else [1]:
+        step = PlannedStep(len(plan.steps) + len(steps), config, config.opts, "", shares=shares)
+        step.output, step.only = str(plan.directory.output(step.label)), plan.only
+        step.merges = steps[0].index if steps else None
+        steps.append(step)
+    return steps
+
+
+def _bind_merging(plan: Plan, step: PlannedStep) -> list[str]:
+    """Wire the merging of shares: each unit takes the products of all its shares."""
+    shared = plan.steps[step.merges]
+    if not shared.bound:
+        step.waits = {shared.index}
+        return []
+    count = shared.shares
+    step.numbers = [name.rpartition("_")[0] for name in shared.numbers[::count]]
+    for product in shared.products():
+        for k in range(count):
+            rows = {number: row * count + k for row, number in enumerate(step.numbers)}
+            ending = f"{share_name('', k, count)}{product.ext}"
+            source = Wire(
+                shared.index, shared.output, product.pattern, ending, rows, product.optional
+            )
+            step.columns.append(Column(f"{product.role}/{product.pattern}/{k}", [source]))
+    for column in step.columns:
+        column.settle(step.numbers)
+    step.bound, step.state = True, np.zeros(len(step.numbers), np.uint8)
+    return []
+
+
 def bind(plan: Plan, step: PlannedStep) -> list[str]:
     """Find the units of a step; return complaints. A step that must wait stays unbound."""
+    if step.merges is not None:
+        return _bind_merging(plan, step)
     try:
         roles = _roles(plan, step)
         places, wires = _sources(plan, step)
@@ -255,7 +301,7 @@ def _roles(plan: Plan, step: PlannedStep) -> list[tuple[Input, str, str, bool]]:
         roles = ", ".join(item.role for item in inputs)
         raise ConfigurationError(
             f"{_at(plan, step)} FILE_PATTERN: {len(patterns)} patterns ({', '.join(patterns)}) for "
-            f"{len(inputs)} inputs ({roles}); the options of the section decide which inputs there are"
+            f"{len(inputs)} inputs ({roles}); the section's options decide which inputs there are"
         )
     exts = list(exts or (item.ext for item in inputs))
     exts += opts.add_file_ext or []
@@ -276,7 +322,7 @@ def _roles(plan: Plan, step: PlannedStep) -> list[tuple[Input, str, str, bool]]:
 
 
 def _parents(plan: Plan, step: PlannedStep) -> tuple[list[int], list[str]]:
-    """Earlier steps named by INPUT_MODULE or the declaration, and the names that are no such steps."""
+    """Earlier steps named by INPUT_MODULE or the declaration, and names of no such step."""
     names = step.opts.input_module
     names = list(step.runner.after) if names is None else list(names)
     names += step.opts.add_input_module or []
@@ -296,7 +342,7 @@ def _earlier_step(plan: Plan, step: PlannedStep, name: str) -> int | None:
 
 
 def _reads_file_section(plan: Plan, step: PlannedStep) -> bool:
-    """Whether [FILE] says what the inputs are: they come neither from the section nor from the chain."""
+    """Whether [FILE] says what the inputs are: neither the section nor the chain does."""
     if step.opts.input_dir is not None or step.opts.input_module:
         return False
     inside, _ = _parents(plan, step)
@@ -304,7 +350,7 @@ def _reads_file_section(plan: Plan, step: PlannedStep) -> bool:
 
 
 def _sources(plan: Plan, step: PlannedStep) -> tuple[list[list[Place]], list[int]]:
-    """Places to search, by rank (a later rank is used when the earlier ones have nothing), and steps."""
+    """Places to search, by rank (a later one is used when the earlier have nothing); steps."""
     inside, outside = _parents(plan, step)
     file_dir = list(plan.config.file.input_dir or ())
     ranks: list[list[str]] = []
@@ -423,7 +469,7 @@ def _nothing_found(plan, step, pattern, ext, places, products, found) -> str:
         )
     if not parts:
         parts.append(
-            f"nowhere to look for {pattern}*{ext}: give [FILE] INPUT_DIR, or INPUT_DIR or INPUT_MODULE here"
+            f"nowhere to look for {pattern}*{ext}: give [FILE] INPUT_DIR, or INPUT_MODULE here"
         )
     return "; ".join(parts)
 
@@ -444,12 +490,25 @@ def _settle(plan: Plan, step: PlannedStep, columns: list[Column], gather_all: bo
             (step.unpaired if 0 in which else step.incomplete)[number] = f"no {files}"
         for column in columns:
             column.settle(step.numbers)
+        _share_rows(step)
     step.state = np.zeros(len(step.numbers), np.uint8)
     if not step.numbers and not step.incomplete and not plan.only:
-        wheres = "; ".join(f"{c.role}: {len(c.numbers())} numbers such as {next(iter(c.numbers()), '-')}"
-                           for c in columns)  # fmt: skip
+        wheres = "; ".join(
+            f"{c.role}: {len(c.numbers())}, such as {next(iter(c.numbers()), '-')}" for c in columns
+        )
         return [f"{_at(plan, step)}: no number is common to all inputs ({wheres})"]
     return []
+
+
+def _share_rows(step: PlannedStep) -> None:
+    """Make several units of each one, for the jobs that share the rows of a catalogue."""
+    if step.shares > 1:
+        step.numbers = [
+            share_name(n, k, step.shares) for n in step.numbers for k in range(step.shares)
+        ]
+        for column in step.columns:
+            column.which = np.repeat(column.which, step.shares)
+            column.index = np.repeat(column.index, step.shares)
 
 
 def _name_of(column: Column, number: str) -> str:
@@ -508,7 +567,7 @@ def _check_needs(plan: Plan, step: PlannedStep) -> list[str]:
         if path is None:
             option = f" ({program.option.upper()})" if program.option else ""
             complaints.append(
-                f"{_at(plan, step)}: program {' or '.join(names)}{option} is not on PATH; install it"
+                f"{_at(plan, step)}: program {' or '.join(names)}{option} is not on PATH"
             )
             continue
         known = plan.programs.get(program.name, {})

@@ -175,7 +175,7 @@ class Summary:
         self.console = console
 
     def show(self, flow, result) -> None:
-        """Print units by step and outcome, each distinct error with its units, and what to do next."""
+        """Print units by step and outcome, each distinct error once, and what to do next."""
         self.console.print(self._table(flow.plan))
         for line in error_lines(flow):
             self.console.print(escape(line), soft_wrap=True)

@@ -1,8 +1,8 @@
-"""What a run leaves behind: its directory, run.json, outcomes.jsonl, the list of runs; and the lock.
+"""What a run leaves behind: its directory, run.json, outcomes.jsonl, the list of runs; its lock.
 
-The record of an outcome is one line of `outcomes.jsonl`, written at once and after the products have
-their final names: it is the commit. No record, not done. A torn last line, which only a crash leaves,
-is closed when the file is next opened, and is skipped by whoever reads.
+The record of an outcome is one line of `outcomes.jsonl`, written at once and after the products
+have their final names: it is the commit. No record, not done. A torn last line, which only a crash
+leaves, is closed when the file is next opened, and is skipped by whoever reads.
 """
 
 from __future__ import annotations
@@ -166,11 +166,11 @@ class RunDirectory:
         write_atomically(self.path / RUN_FILE, json.dumps(content, indent=1, default=str) + "\n")
 
     def records(self) -> dict[tuple[str, str], Record]:
-        """Newest record of every unit: (step label, number with share) -> Record."""
+        """Newest record of every unit: (step label, number) -> Record."""
         newest = {}
         for line in self.lines():
             if "status" in line:
-                newest[line["step"], unit_key(line)] = Record(
+                newest[line["step"], line["number"]] = Record(
                     line["status"],
                     line.get("try", 1),
                     line.get("print", ""),
@@ -199,7 +199,7 @@ class RunDirectory:
     def finish_step(self, label: str, counts: dict[str, int], products: int) -> None:
         """Note that a step has come to its end; this is what `last:` looks for."""
         folder = self.path / label
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         note = {"counts": counts, "products": products, "at": time.time()}
         write_atomically(folder / FINISHED_FILE, json.dumps(note) + "\n")
 
@@ -213,12 +213,6 @@ class RunDirectory:
             return json.loads((self.path / label / FINISHED_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-
-
-def unit_key(line: dict) -> str:
-    """Number of a record's unit, with its share of the rows where it has one."""
-    share = line.get("share")
-    return f"{line['number']}#{share[0]}/{share[1]}" if share else line["number"]
 
 
 def _folders(path: Path) -> dict[int, str]:
@@ -236,7 +230,7 @@ def _folders(path: Path) -> dict[int, str]:
 
 
 class RunList:
-    """The list of all runs of an output directory: `<run directory> <runner>,<runner>...` a line."""
+    """The list of all runs in an output directory: `<run directory> <runner>,<runner>` a line."""
 
     def __init__(self, output_dir: Path, name: str = "shapepipe_runs"):
         self.path = Path(output_dir) / f"{name}.txt"

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from shapepipe.pipeline.job import EMPTY, OK, identity
-from shapepipe.pipeline.match import is_chosen
+from shapepipe.pipeline.match import Listing, is_chosen
 from shapepipe.pipeline.options import WIRING, path_kind
 from shapepipe.pipeline.plan import NOTHING, Plan, PlannedStep, State
 from shapepipe.pipeline.records import Record
@@ -93,7 +93,8 @@ def what_changed(step: PlannedStep, before: dict | None) -> str:
     named = [key for key in changed if key != "code"]
     if named:
         return "; ".join(
-            f"{key if ' ' in key else 'option ' + key.upper()} changed ({before.get(key)} -> {now.get(key)})"
+            f"{key if ' ' in key else 'option ' + key.upper()} changed "
+            f"({before.get(key)} -> {now.get(key)})"
             for key in named
         )
     return "code of the runner changed" if changed else "options or code changed"
@@ -139,7 +140,7 @@ def gathered_marks(step: PlannedStep, key) -> list[str]:
     Returns
     -------
     list of str
-        Each file for a step of one job; for a step of many jobs, one digest instead of as many lists.
+        Each file for a step of one job; for a step of many, one digest instead of many lists.
     """
     keys = [
         key(path, identity(path))
@@ -179,13 +180,29 @@ def take_fingerprint(plan: Plan, step: PlannedStep) -> None:
         if kind is not None and value is not None and kind.name == "file":
             values[name] = f"{value} ({_content_digest(Path(value))})"
         elif kind is not None and value is not None and kind.name == "address":
-            values[name] = ", ".join(str(folder) for folder in value)
+            values[name] = ", ".join(f"{folder} ({_listing_digest(folder)})" for folder in value)
         else:
             values[name] = str(value)
+    for path in step.opts.secondary_files():
+        values[f"file {path.name}"] = f"{path} ({_content_digest(path)})"
     step.print_values = values
     text = json.dumps(values, sort_keys=True)
     step.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def _listing_digest(folder: Path) -> str:
+    """Digest of the names, sizes and times of all files below a directory."""
+    if not folder.is_dir():
+        return "not there yet"
+    marks = [
+        f"{name}:{identity(f'{below}/{name}')}"
+        for below, names in Listing().below(str(folder))
+        for name in names
+    ]
+    return hashlib.sha256("\n".join(marks).encode()).hexdigest()[:10]
+
+
 def _content_digest(path: Path) -> str:
+    if not path.is_file():
+        return "missing"
     return hashlib.sha256(path.read_bytes()).hexdigest()[:10]

@@ -179,7 +179,7 @@ def execute(plan: Plan, *, command: Sequence[str] = (), allow_change: bool = Fal
         _write_launch(plan, command, overrides)
         if new:
             RunList(config.file.output_dir, config.file.run_log_name).add(
-                directory.path, [step.label for step in plan.steps]
+                directory.path, [step.label for step in config.steps]
             )
         _clear(directory.scratch)
         directory.open()

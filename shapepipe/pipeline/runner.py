@@ -1,7 +1,8 @@
 """What a runner declares, and how a runner is found by its name.
 
 A runner is reached by name only: from the package's own folder, from a folder of the user's
-(MODULE_PATH), from an entry point in the group `shapepipe.runners`, or as `package.module:function`.
+(MODULE_PATH), from an entry point in the group `shapepipe.runners`, or as
+`package.module:function`.
 """
 
 from __future__ import annotations
@@ -158,12 +159,11 @@ class Runner:
 
     @cached_property
     def code_digest(self) -> str:
-        """Short hash of the declared version and of the file that holds the runner."""
-        try:
-            source = Path(inspect.getsourcefile(self.function)).read_bytes()
-        except (OSError, TypeError):
-            source = b""
-        return hashlib.sha256(self.version.encode() + source).hexdigest()[:10]
+        """Short hash of the version, the runner's file, and what it imports of its package."""
+        digest = hashlib.sha256(self.version.encode())
+        for path in _source_files(self.function.__module__):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()[:10]
 
     def active_inputs(self, opts) -> list[Input]:
         """Inputs that the options ask for."""
@@ -237,6 +237,28 @@ def runner(
         )
 
     return declare
+
+
+NOT_SCIENCE = ("shapepipe.pipeline", "shapepipe.errors")
+"""Parts of this package whose changes do not change a product."""
+
+
+def _source_files(name: str) -> list[Path]:
+    """Source files of a module and of what it uses, directly or not, of the same package."""
+    package, pending, found = name.partition(".")[0], [name], {}
+    while pending:
+        name = pending.pop()
+        module = sys.modules.get(name)
+        source = getattr(module, "__file__", None)
+        if source is None or name in found:
+            continue
+        found[name] = Path(source)
+        for value in vars(module).values():
+            used = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None)
+            mine = isinstance(used, str) and used.partition(".")[0] in (package, "shapepipe")
+            if mine and used != "shapepipe" and not used.startswith(NOT_SCIENCE):
+                pending.append(used)
+    return [found[name] for name in sorted(found)]
 
 
 def _options_of(function: Callable) -> type[Options]:

@@ -22,8 +22,13 @@ from shapepipe.pipeline.sections import SECTIONS
 from shapepipe.pipeline.wiring import Wire
 
 
+WIDE = 160
+"""Columns of a table that goes to a file or a batch log."""
+
+
 def _console() -> Console:
-    return Console(highlight=False)
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDE)
 
 
 def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
@@ -214,7 +219,8 @@ def report(directory: RunDirectory) -> None:
             continue
         walls = [line["wall"] for line in lines]
         table.add_row(
-            label, str(len(lines)), f"{sum(walls):.1f}", f"{sum(line['cpu'] for line in lines):.1f}",
+            label, str(len(lines)), f"{sum(walls):.1f}",
+            f"{sum(line['cpu'] for line in lines):.1f}",
             f"{walls[len(walls) // 2]:.2f}", f"{walls[-1]:.2f}",
             f"{max(line['mem'] for line in lines) / 1e6:.0f}", lines[-1]["number"],
         )  # fmt: skip
@@ -286,9 +292,10 @@ def _record_of(product: Path) -> tuple[RunDirectory, dict] | None:
         if (parent / RUN_FILE).is_file():
             directory = RunDirectory(parent)
             parts = product.relative_to(parent).parts
-            if len(parts) < 3 or parts[1] != "output":
+            if "output" not in parts[1:-1]:
                 return None
-            label, name = parts[0], "/".join(parts[2:])
+            at = parts.index("output", 1)
+            label, name = "/".join(parts[:at]), "/".join(parts[at + 1 :])
             hits = [
                 line
                 for line in directory.lines()

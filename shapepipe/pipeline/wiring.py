@@ -95,6 +95,7 @@ class Product:
     step: int
     label: str
     folder: str
+    role: str
     pattern: str
     ext: str
     suffixes: tuple[str, ...]
@@ -104,7 +105,7 @@ class Product:
 def choose_products(
     pattern: str, ext: str, products: Sequence[Product], correct: bool
 ) -> list[Product]:
-    """Products of earlier steps that a pattern means; several names that fit equally come back all."""
+    """Products of earlier steps that a pattern means; all of them if several fit equally."""
     same_ext = [product for product in products if product.ext == ext]
     names = {product.pattern for product in same_ext}
     if not correct:
