@@ -4,7 +4,15 @@ What the author of a runner needs stands here; `shapepipe.run(path)` runs an INI
 """
 
 from shapepipe.errors import BadInput, ConfigurationError, NoUsableData, ProgramFailed
-from shapepipe.pipeline.options import Address, Folder, InputFile, Options, Section, option
+from shapepipe.pipeline.options import (
+    Address,
+    Folder,
+    InputFile,
+    Options,
+    RowsOptions,
+    Section,
+    option,
+)
 from shapepipe.pipeline.run import Result, run
 from shapepipe.pipeline.runner import Input, Output, Program, runner
 from shapepipe.pipeline.secondary import read_sections
@@ -24,6 +32,7 @@ __all__ = [
     "Program",
     "ProgramFailed",
     "Result",
+    "RowsOptions",
     "Section",
     "option",
     "read_sections",

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from shapepipe.errors import ConfigurationError
-from shapepipe.pipeline.job import Outcome, StepContext, Task, run_job
+from shapepipe.pipeline.job import Outcome, StepContext, Task, run_job, share_name
 from shapepipe.pipeline.options import check_values, nearest, path_kind, spellings
 from shapepipe.pipeline.program import find_program
 from shapepipe.pipeline.runner import Runner
@@ -18,6 +18,7 @@ def trial(
     options: dict[str, str] | None = None,
     number: str = "",
     folder: Path | str = ".",
+    share: tuple[int, int] | None = None,
 ) -> Outcome:
     """Run one job in this process.
 
@@ -33,6 +34,8 @@ def trial(
         Number string of the unit, with its separators.
     folder : path
         Products go to `folder/output`, logs of failures to `folder/logs`.
+    share : tuple of int, optional
+        For scope `rows`: index of the share and number of shares.
 
     Returns
     -------
@@ -62,7 +65,8 @@ def trial(
         gathered=gathered,
         programs=_programs(runner, opts),
     )
-    task = Task(0, 0, number, tuple(single.values()), f"trial{number}")
+    unit = share_name(number, *share) if share else number
+    task = Task(0, 0, unit, tuple(single.values()), f"trial{number}", share)
     outcome = run_job(context, task)
     shutil.rmtree(folder / "scratch")
     return outcome._replace(products=tuple(folder / "output" / name for name in outcome.products))
