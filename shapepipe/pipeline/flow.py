@@ -226,7 +226,7 @@ class Flow:
             self._settle(later, row, State.SKIPPED if state in (*NOTHING, *GOOD) else State.BLOCKED)
 
     def _made(self, later, row, step, row_before) -> bool:
-        """Whether the products that a unit takes from an earlier one are there; some need not be."""
+        """Whether the products that a unit takes from an earlier one are there."""
         for column in later.columns:
             source = column.sources[column.which[row]]
             if (

@@ -21,7 +21,6 @@ from shapepipe.pipeline.runner import Runner
 from shapepipe.pipeline.sections import SECTIONS
 from shapepipe.pipeline.wiring import Wire
 
-
 WIDE = 160
 """Columns of a table that goes to a file or a batch log."""
 
