@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+from shapepipe.pipeline.binding import bind
 from shapepipe.pipeline.crew import Assignment
 from shapepipe.pipeline.job import LOST, OK, TIMEOUT, Outcome, StepContext, Task, failed_log_name
 from shapepipe.pipeline.logs import StepLog
 from shapepipe.pipeline.match import Listing
 from shapepipe.pipeline.options import parse_duration
-from shapepipe.pipeline.plan import BAD, GOOD, NOTHING, Plan, PlannedStep, State, bind
 from shapepipe.pipeline.resume import gathered_marks, gathered_paths, mark_step
+from shapepipe.pipeline.steps import BAD, GOOD, NOTHING, Plan, PlannedStep, State
 from shapepipe.pipeline.wiring import Wire
 from shapepipe.pipeline.worker import save_context
 

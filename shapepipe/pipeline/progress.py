@@ -23,7 +23,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from shapepipe.pipeline.plan import State
+from shapepipe.pipeline.steps import State
 
 EVERY = 30.0
 """Seconds between two lines about the same step in a batch log."""

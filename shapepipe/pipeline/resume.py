@@ -14,8 +14,8 @@ from pathlib import Path
 from shapepipe.pipeline.job import EMPTY, OK, identity
 from shapepipe.pipeline.match import Listing, is_chosen
 from shapepipe.pipeline.options import WIRING, path_kind
-from shapepipe.pipeline.plan import NOTHING, Plan, PlannedStep, State
 from shapepipe.pipeline.records import Record
+from shapepipe.pipeline.steps import NOTHING, Plan, PlannedStep, State
 from shapepipe.pipeline.wiring import Wire
 
 

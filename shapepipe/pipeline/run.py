@@ -24,10 +24,11 @@ from shapepipe.pipeline.config import RunConfig, load_config, secondary_files
 from shapepipe.pipeline.dispatch import Pool, make_pool
 from shapepipe.pipeline.flow import Flow
 from shapepipe.pipeline.logs import run_logger
-from shapepipe.pipeline.plan import BAD, Plan, make_plan
+from shapepipe.pipeline.plan import make_plan
 from shapepipe.pipeline.progress import Display, NoDisplay
 from shapepipe.pipeline.records import RUN_FILE, RunDirectory, RunList, this_machine
 from shapepipe.pipeline.resume import mark_done, take_fingerprint, what_changed
+from shapepipe.pipeline.steps import BAD, Plan
 
 INTERRUPTED = 130
 

@@ -15,10 +15,10 @@ from rich.table import Table
 from shapepipe.errors import RunRefused
 from shapepipe.pipeline.config import RunConfig
 from shapepipe.pipeline.options import WIRING, bounds_text, default_text, type_text
-from shapepipe.pipeline.plan import Plan, State
 from shapepipe.pipeline.records import RUN_FILE, RunDirectory, RunList
 from shapepipe.pipeline.runner import Runner
 from shapepipe.pipeline.sections import SECTIONS
+from shapepipe.pipeline.steps import Plan, State
 from shapepipe.pipeline.wiring import Wire
 
 WIDE = 160
