@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "simulate": ("astro", "errors", ""),
     "modules": ("astro", "shear", "simulate", "errors", ""),
     "cli": ("pipeline", "errors", ""),
+    "__main__": ("cli",),
     "testing": ("pipeline", "errors", ""),
     "": ("pipeline", "errors"),
 }
