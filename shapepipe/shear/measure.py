@@ -20,8 +20,6 @@ from .shapes import Shapes
 
 logger = logging.getLogger("shapepipe.shear")
 
-FWHM_PER_SIGMA = 2.3548200450309493
-
 
 def measure(batch: Batch, settings: Settings | None = None) -> Shapes:
     """Measure all objects of a batch with the five shear types.
@@ -51,7 +49,7 @@ def _measure_part(batch: Batch, settings: Settings) -> Shapes:
     variance = _shared_target(variance, usable, batch.offsets, settings.target)
     origin = _shear_origin(batch, settings)
     images, weight = _reconvolved(batch, usable, good, sigma, variance, origin, settings)
-    share = np.where(usable, 1 / np.maximum(sigma, 1e-300) ** 2, 0.0)
+    share = np.where(usable, 1 / np.where(usable, sigma, 1) ** 2, 0.0)
     epochs = (usable, batch.jacobian, batch.centre, variance, origin)
     if settings.estimator == "fit":
         measured = _fitted(images, weight, epochs, batch.offsets, settings)
@@ -152,7 +150,7 @@ def _shared_target(variance, usable, offsets, target):
     if target == "object":
         widest = per_object(np.maximum, np.where(usable, variance, 0), offsets)
         return np.where(usable, np.repeat(widest, np.diff(offsets)), 1.0)
-    return np.full(len(variance), (target / FWHM_PER_SIGMA) ** 2)
+    return np.full(len(variance), metacal.fixed_variance(target))
 
 
 def _as_floats(array):

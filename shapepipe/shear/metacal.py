@@ -4,11 +4,11 @@ With I and P the transforms of image and PSF and G = exp(-s^2 k^2 / 2) the targe
 reconvolved image is O = G I / P.  Its derivative with respect to a shear of the deconvolved
 image, at fixed kernel, is exact and local in O:
 
-    dO/dg_i = -(B_i x) . grad O - s^2 (B_i grad) . grad O,    B_1 = diag(1, -1), B_2 = antidiag(1, 1)
+    dO/dg_i = -(B_i x) . grad O - s^2 (B_i grad) . grad O,
 
-(the first term shears everything, the second takes the shear of the kernel back).  The sheared
-images are O + step dO/dg_i, equal to a finite shear up to terms of order step^2, so one
-deconvolution serves all five types.
+with B_1 = diag(1, -1) and B_2 = antidiag(1, 1): the first term shears everything, the second
+takes the shear of the kernel back.  The sheared images are O + step dO/dg_i, equal to a finite
+shear up to terms of order step^2, so one deconvolution serves all five types.
 
 References
 ----------
@@ -26,6 +26,7 @@ from .settings import SHEAR_TYPES
 
 TRANSFORM_GROUP = 8  # epochs per transform: the arrays stay in the cache
 MAX_DILATION = 1.1
+FWHM_PER_SIGMA = 2.3548200450309493
 
 
 def transform_size(longest: int) -> int:
@@ -60,6 +61,11 @@ def target_variance(covariance, step: float) -> np.ndarray:
         ellipticity = np.hypot(suu - svv, 2 * suv) / T
         dilation = np.minimum(2 * np.sqrt(1 + ellipticity) - 1, MAX_DILATION)
     return 0.5 * T * dilation * (1 + 2 * step) ** 2
+
+
+def fixed_variance(fwhm: float) -> float:
+    """Variance of a Gaussian from its FWHM."""
+    return (fwhm / FWHM_PER_SIGMA) ** 2
 
 
 def reconvolve(stamps, psf, psf_centre, jacobian, variance, origin, signs, shape, out):

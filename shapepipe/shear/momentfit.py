@@ -18,11 +18,11 @@ import numpy as np
 
 from .flags import ShapeFlag
 from .gaussian import compiled, constants
+from .metacal import fixed_variance
 from .moments import CONVERGED, adapt, scratch_arrays, sky_moments
 
 NOT_CONVERGED = int(ShapeFlag.NOT_CONVERGED)
 NO_EPOCH = int(ShapeFlag.NO_EPOCH)
-FWHM_PER_SIGMA = 2.3548200450309493
 ADAPTIVE_TOLERANCE = 1e-7
 
 
@@ -40,7 +40,7 @@ def measured(images, share, sigma, epochs, offsets, settings):
     table = constants(np.float64, images.shape[-1])
     doubled = 2.0 if settings.fixnoise else 1.0
     averaged = 2.0 if halves == 2 else 1.0
-    control = (settings.step, doubled, averaged, (settings.weight_fwhm / FWHM_PER_SIGMA) ** 2)
+    control = (settings.step, doubled, averaged, fixed_variance(settings.weight_fwhm))
     adaptive = settings.estimator == "admom"
     _measure(images, share, sigma, epochs, offsets, control, adaptive, table, out)
     return out

@@ -1,4 +1,4 @@
-"""The same batch measured by ngmix, where the user's environment has it (conda-forge: ngmix >= 2.4).
+"""The same batch measured by ngmix (2.4 or newer), where the user's environment has it.
 
 Only this file imports ngmix, and only who chooses the engine imports this file.  Screening,
 fills, noise fields and columns are those of the native engine, which makes object-by-object
@@ -88,7 +88,7 @@ def _measure_part(batch, settings, reconvolution, tolerance):
                 out[4][half, i] = int(ShapeFlag.ENGINE_ERROR)
     out[3][:, :, 2:6, :] = _finite_response(out[0], settings.step)
     shapes.set_measured(out)
-    share = np.where(usable, 1 / np.maximum(sigma, 1e-300) ** 2, 0.0)
+    share = np.where(usable, 1 / np.where(usable, sigma, 1) ** 2, 0.0)
     target = np.where(usable, metacal.target_variance(covariance, settings.step), 1.0)
     shapes.set_psf(*shape_of(covariance), target, share, batch.offsets)
     shapes.notes |= per_object(np.bitwise_or, status, batch.offsets) & int(EPOCH_LOSS | NOTES)

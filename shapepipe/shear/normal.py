@@ -44,9 +44,9 @@ def workspace():
 def evaluate(p, data, tilt, sign, push, weight, epochs, prior, table, work, grad, gauss, hess):
     """Chi^2 up to a constant; fills -grad/2, the Gauss-Newton matrix and the half Hessian.
 
-    `epochs` is (usable, jacobian, centre, target variance, shear origin); `prior` is (centre sigma, shape
-    sigma, T low, T high, flux low, flux high); `push` is a constant part of -grad/2.  Returns
-    infinity outside the prior's range.
+    `epochs` is (usable, jacobian, centre, target variance, shear origin); `prior` is (centre
+    sigma, shape sigma, T low, T high, flux low, flux high); `push` is a constant part of -grad/2.
+    Returns infinity outside the prior's range.
     """
     quad, resid, row, cov, shape, lin, first, second, poly, prod = work
     usable, jacobian, centre, extra, _ = epochs

@@ -7,9 +7,9 @@ g^2 / 2 sum w m_k (L L O), and because the adjoint of L only moves the model, to
     dC/dg = -(B C + C B) - 2 s^2 B,    dx0/dg = -B x0      (C: seeing included, s^2: target kernel)
 
 this is a sum over the first derivative L O with moments that one pass supplies; no second
-derivative of an image is ever formed.  The noise field, turned by 90 degrees, is sheared the other
-way: its L is -L, so the L O of the second-order term is that of the opposite noise.  (Weights that vary over the stamp enter the second-order
-term as if they followed the flow.)
+derivative of an image is ever formed.  The noise field, turned by 90 degrees, is sheared the
+other way: its L is -L, so the L O of the second-order term is that of the opposite noise.
+(Weights that vary over the stamp enter the second-order term as if they followed the flow.)
 """
 
 from __future__ import annotations
