@@ -21,7 +21,7 @@ from shapepipe import (
 )
 from shapepipe.astro import deepsky, fits, starcat, wcs
 from shapepipe.astro.flagimage import Circles, FlagImage, Recipe, compose
-from shapepipe.astro.flags import MaskBit, integer_flags
+from shapepipe.astro.flags import MaskBit, drop_bits, integer_flags
 from shapepipe.astro.masks import StarMark, read_outline
 from shapepipe.astro.vicinity import Vicinity
 
@@ -112,6 +112,11 @@ class ExternalSection(MaskSection):
     """[EXTERNAL_FLAG]"""
 
     ef_make: bool = option(True, doc="Keep the bits of the flag images, where USE_EXT_FLAG is on.")
+    ef_ignore: int = option(
+        0, at_least=0,
+        doc="Bits that are not kept, added up: surveys also flag what is good, such as all pixels "
+        "of detected or bright objects.",
+    )  # fmt: skip
 
 
 class MissingSection(MaskSection):
@@ -197,6 +202,11 @@ class MaskOptions(Options):
         if len(self.star_columns) in (1, 2):
             raise ValueError("STAR_COLUMNS needs a right ascension, a declination, and a magnitude")
 
+    def secondary_files(self):
+        """Outlines and catalogues that the mask configuration names."""
+        sections = read_sections(self.mask_config_path, SECTIONS).values()
+        return [path for section in sections for path in section.named_files()]
+
     def named(self, word: str) -> str:
         """File name of a product before its number."""
         return f"{self.prefix}_{word}" if self.prefix else word
@@ -233,7 +243,8 @@ def mask_runner(job, opts: MaskOptions):
     weight = _read_like(image, job.inputs.get("weight"))
     flags = job.inputs.get("flag") if sections["EXTERNAL_FLAG"].ef_make else None
     external = _read_like(image, flags, opts.hdu)
-    external = None if external is None else integer_flags(external, flags)
+    if external is not None:
+        external = drop_bits(integer_flags(external, flags), sections["EXTERNAL_FLAG"].ef_ignore)
     vicinity = stars = None
     if recipe.marks or recipe.circles:
         vicinity = Vicinity(wcs.from_header(header, job.inputs["image"]), image.shape)

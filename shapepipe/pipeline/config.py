@@ -22,7 +22,6 @@ from shapepipe.pipeline.options import (
     expand_path,
     missing_path,
     nearest,
-    path_kind,
     spellings,
     split_list,
 )
@@ -109,13 +108,18 @@ class IniText:
 
     def _scan(self) -> None:
         """Find the line of every section and option, and options that are written twice."""
-        section, written = None, {}
-        for number, line in enumerate(self.text.splitlines(), 1):
-            if (head := _SECTION.match(line)) is not None:
+        section, indent, in_option, written = None, 0, False, {}
+        for number, line in enumerate(self.text.split("\n"), 1):
+            text, depth = line.strip(), len(line) - len(line.lstrip())
+            if not text or text[0] in "#;" or (in_option and depth > indent):
+                continue  # a comment, or the value before goes on
+            indent, in_option = depth, False
+            if (head := _SECTION.match(text)) is not None:
                 section = head.group(1)
                 self.section_lines.setdefault(section, number)
                 self.lines.setdefault(section, {})
-            elif section is not None and (item := _OPTION.match(line)) is not None:
+            elif section is not None and (item := _OPTION.match(text)) is not None:
+                in_option = True
                 key, value = item.group(1).strip().lower(), item.group(2).strip()
                 if key in self.lines[section]:
                     self._twice(section, key, number, value == written[section, key])
@@ -155,12 +159,16 @@ class IniText:
 
     def where(self, section: str, key: str = "") -> str:
         """Say `file:line [SECTION]` of a section, or of an option in it."""
-        line = self.lines.get(section, {}).get(key) or self.section_lines.get(section, 0)
-        return f"{self.path.name}:{line} [{section}]"
+        line = self.lines.get(section, {}).get(key) or self.section_lines.get(section)
+        return f"{self.path.name}{f':{line}' if line else ''} [{section}]"
 
 
-_SECTION = re.compile(r"\[([^\]]+)\]")
-_OPTION = re.compile(r"(?![#;\s\[])([^=:]+?)\s*[=:](.*)$")
+_SECTION = re.compile(r"\[(.+)\]")
+_OPTION = re.compile(r"([^=:]+?)\s*[=:](.*)$")
+
+
+_LINE_END = "\\n"
+"""How the parser's own messages show the end of a line."""
 
 
 def _without_comment(text: str) -> str:
@@ -187,7 +195,7 @@ def _syntax_complaint(path: Path, error: configparser.Error) -> str:
         )
     if isinstance(error, configparser.ParsingError):
         return "; ".join(
-            f"{path.name}:{line} {text} is neither [SECTION] nor OPTION = value nor indented"
+            f"{path.name}:{line} {text.replace(_LINE_END, '')} is neither [SECTION] nor OPTION = value nor indented"
             for line, text in error.errors
         )
     return f"{path.name}: {' '.join(str(error).split())}"
@@ -287,6 +295,12 @@ def _shown(names) -> list[str]:
 
 def _read_steps(ini, values, origins, complaints, warnings) -> list[StepConfig]:
     modules, folders = _listed(values, "module"), module_folders(_listed(values, "module_path"))
+    where = f"{origins['EXECUTION'].get('module_path', ini.path.name)} [EXECUTION] MODULE_PATH"
+    complaints += [
+        f"{where}: {missing_path(Path(folder), 'directory')}"
+        for folder in folders
+        if not Path(folder).is_dir()
+    ]
     runners = _load_runners(modules, folders, origins, complaints, ini)
     count: dict[str, int] = {}
     total = {
@@ -316,7 +330,7 @@ def _listed(values, key) -> list[str]:
 
 
 def module_folders(texts: Sequence[str]) -> list[str]:
-    """Folders of MODULE_PATH that can be resolved."""
+    """Folders of MODULE_PATH, as far as their variables are set."""
     folders = []
     for text in texts:
         try:
@@ -357,7 +371,7 @@ def _unknown_sections(ini, values, used, runners, folders, warnings) -> list[str
         base = re.sub(r"_RUN_\d+$", "", section)
         if section in used:
             continue
-        where = ini.where(section)
+        where = ini.where(section) if section in ini.section_lines else f"-o [{section}]"
         if base in known and base not in mine:
             warnings.append(f"{where}: its runner is not in MODULE, so the section is not used")
         elif base in mine:
@@ -373,11 +387,7 @@ def secondary_files(config: RunConfig) -> list[Path]:
     """Files that the options name; their copies go into the run's logs."""
     found = []
     for step in config.steps:
-        for name, field_ in step.runner.options.model_fields.items():
-            kind = path_kind(field_)
-            value = getattr(step.opts, name)
-            if kind is not None and kind.name == "file" and value is not None:
-                found.append(Path(value))
+        found += step.opts.named_files()
         found += [path for path in step.opts.secondary_files() if path.is_file()]
     return list(dict.fromkeys(found))
 

@@ -59,10 +59,14 @@ def _existing_file(text) -> Path:
 
 def missing_path(path: Path, kind: str) -> str:
     """Say that `path` is not there, and what is near it."""
-    there = "is a directory, not a file" if kind == "file" and path.is_dir() else "does not exist"
+    there = "does not exist"
+    if path.exists():
+        there = "is a directory, not a file" if path.is_dir() else f"is not a {kind}"
     parent = path.parent
     if not parent.is_dir():
         return f"{kind} {path} {there}: there is no directory {parent}"
+    if path.exists():
+        return f"{kind} {path} {there}"
     near = get_close_matches(path.name, os.listdir(parent), n=1, cutoff=0.5)
     return f"{kind} {path} {there}" + (f"; did you mean {parent / near[0]}?" if near else "")
 
@@ -101,7 +105,7 @@ def parse_duration(text) -> float | None:
         )
     except ValueError:
         raise ValueError(f"{text!r} is not a time (allowed: seconds, or H:M:S)") from None
-    if not seconds > 0:
+    if not 0 < seconds < float("inf"):
         raise ValueError(f"{text!r} is not a positive time")
     return seconds
 
@@ -166,6 +170,14 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
     retired: ClassVar[dict[str, str]] = {}
+
+    def named_files(self) -> list[Path]:
+        """Files that the options name."""
+        return [
+            Path(getattr(self, name))
+            for name, field in type(self).model_fields.items()
+            if path_kind(field) is FILE and getattr(self, name) is not None
+        ]
 
 
 class Options(Section):
