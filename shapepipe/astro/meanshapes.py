@@ -109,9 +109,7 @@ def summarise(stars: Stars) -> dict[str, float]:
 
 def lay_out(stars: Stars, ccd_size: Sequence[float] = ()):
     """Maps to the sky and layout of the CCDs; their size is that of the data if not given."""
-    frames = focalplane.fit_frames(
-        stars.exposure, stars.ccd, stars.x, stars.y, stars.ra, stars.dec
-    )
+    frames = focalplane.fit_frames(stars.exposure, stars.ccd, stars.x, stars.y, stars.ra, stars.dec)
     size = tuple(ccd_size) or (np.ceil(stars.x.max() + 1), np.ceil(stars.y.max() + 1))
     return frames, focalplane.lay_out(frames, size)
 

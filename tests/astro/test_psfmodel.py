@@ -115,8 +115,11 @@ def test_sampling_is_honoured_and_stamps_are_centred(tmp_path, sampling, size, s
     assert stamp.shape[1:] == shape
     assert model.sampling == 1.0
     found = moments.measure(stamp)
-    truth = moments.measure(psfmodel.read_psf(
-        write(tmp_path / "b.psf", model_table(0, 61, 1.0, sigma=2.5))).evaluate([0], [0]))
+    truth = moments.measure(
+        psfmodel.read_psf(write(tmp_path / "b.psf", model_table(0, 61, 1.0, sigma=2.5))).evaluate(
+            [0], [0]
+        )
+    )
     assert (found.x[0], found.y[0]) == pytest.approx((shape[1] // 2, shape[0] // 2), abs=2e-3)
     assert found.flux[0] == pytest.approx(1.0, rel=3e-3)
     # the basis images of sizes 50, 51 and 61 have shapes of their own: compare sizes only

@@ -85,8 +85,14 @@ def test_validation_table(files, tmp_path):
     table = ldac.read(outcome.products[0])
     stars = ldac.read(files["stars"])
     np.testing.assert_array_equal(table["NUMBER"], stars["NUMBER"])
-    for ours, theirs in (("X", "XWIN_IMAGE"), ("Y", "YWIN_IMAGE"), ("RA", "XWIN_WORLD"),
-                         ("DEC", "YWIN_WORLD"), ("MAG", "MAG_AUTO"), ("SNR", "SNR_WIN")):
+    for ours, theirs in (
+        ("X", "XWIN_IMAGE"),
+        ("Y", "YWIN_IMAGE"),
+        ("RA", "XWIN_WORLD"),
+        ("DEC", "YWIN_WORLD"),
+        ("MAG", "MAG_AUTO"),
+        ("SNR", "SNR_WIN"),
+    ):
         np.testing.assert_array_equal(table[ours], stars[theirs])
     assert list(table["ACCEPTED"]) == [1, 1, 0] + [1] * 8 + [0]
     assert table["ACCEPTED"].dtype == np.int16
