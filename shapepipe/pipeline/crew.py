@@ -1,7 +1,7 @@
 """Supervised worker processes: each does one job at a time and is kept between jobs.
 
-A worker that dies costs the job that it was doing and no other; one that takes too long is ended with
-everything it started. This is the part that every pool has in common: the pool of one machine is a
+A worker that dies costs the job that it was doing and no other; one that takes too long is ended
+with everything it started. This is the part that every pool has in common: the pool of one machine is a
 crew, and each rank or cluster worker has a crew of one.
 """
 
@@ -39,7 +39,7 @@ SHORT_JOB = 0.02
 AHEAD = 6
 """Short jobs that a worker may have waiting."""
 LAST_BREATH = 2.0
-"""Seconds that a worker which has closed its pipe gets to end by itself, so that the cause is known."""
+"""Seconds that a worker which closed its pipe gets to end by itself, so that the cause is known."""
 
 
 class Assignment(NamedTuple):
@@ -174,7 +174,7 @@ class Crew:
         return outcomes
 
     def _bury(self, slot: _Slot, status: str) -> list[Outcome]:
-        """End a worker and all it started; its job is lost, what waited behind goes to a new one."""
+        """End a worker and all it started; its job is lost, what waited behind finds another."""
         self._selector.unregister(slot.connection)
         self._slots.remove(slot)
         code = self._end(slot, LAST_BREATH if status == LOST else 0.0)
@@ -189,7 +189,7 @@ class Crew:
         return [outcome]
 
     def _end(self, slot: _Slot, patience: float = 0.0) -> int:
-        """Kill a worker with all it started; return how it ended, by itself within `patience` or not."""
+        """Kill a worker and all it started, after `patience` seconds; return how it ended."""
         _wait_unreaped(slot.process.pid, patience)
         try:
             os.killpg(slot.process.pid, signal.SIGKILL)
@@ -276,7 +276,7 @@ def _socket_pair() -> tuple[int, int]:
 
 
 def _wait_unreaped(pid: int, patience: float) -> None:
-    """Wait for a process to end without taking its exit code, which keeps its number from another use."""
+    """Wait for a process to end; its exit code stays, so that its number cannot be used again."""
     until = time.monotonic() + patience
     while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
         if time.monotonic() >= until:
