@@ -6,7 +6,8 @@ that `merge_headers_runner` writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,6 +116,22 @@ def places(views: Views, ra, dec, solutions: dict[str, list]) -> tuple[np.ndarra
             rows = views.row[here]
             x[here], y[here] = wcs.world_to_pixel(known[ccd], ra[rows], dec[rows])
     return x, y
+
+
+def find_files(folders: Sequence[Path], pattern: str, ext: str) -> dict[tuple[str, int], Path]:
+    """Files ``<pattern>-<exposure>-<ccd><ext>`` below directories, by exposure and CCD.
+
+    The first directory that has a file counts.
+    """
+    found: dict = {}
+    for folder in folders:
+        for where, _, names in sorted(os.walk(folder)):
+            for name in sorted(names):
+                if name.startswith(f"{pattern}-") and name.endswith(ext):
+                    exposure, _, ccd = name[len(pattern) + 1 : -len(ext)].rpartition("-")
+                    if exposure and ccd.isdigit():
+                        found.setdefault((exposure, int(ccd)), Path(where) / name)
+    return found
 
 
 def _rows(path, table, numbers, order, wanted):

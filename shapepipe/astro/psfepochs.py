@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from shapepipe.astro import moments, psfmodel, psftables
-from shapepipe.astro.epochs import Views
+from shapepipe.astro.epochs import Views, find_files
 from shapepipe.errors import BadInput, NoUsableData
 
 CHUNK = 1000  # objects in memory at a time
@@ -17,19 +16,8 @@ EXT = ".psf"
 
 
 def find_models(folders: Sequence[Path], pattern: str) -> dict[tuple[str, int], Path]:
-    """PSF models below directories, by exposure and CCD; the first directory's counts.
-
-    A name is ``<pattern>-<exposure>-<ccd>.psf``.
-    """
-    found: dict = {}
-    for folder in folders:
-        for where, _, names in sorted(os.walk(folder)):
-            for name in sorted(names):
-                if name.startswith(f"{pattern}-") and name.endswith(EXT):
-                    exposure, _, ccd = name[len(pattern) + 1 : -len(EXT)].rpartition("-")
-                    if ccd.isdigit():
-                        found.setdefault((exposure, int(ccd)), Path(where) / name)
-    return found
+    """PSF models ``<pattern>-<exposure>-<ccd>.psf`` below directories, by exposure and CCD."""
+    return find_files(folders, pattern, EXT)
 
 
 def load_models(

@@ -85,7 +85,7 @@ def find_ccds(ra, dec, exposures: Mapping[str, Sequence], frame: Frame) -> dict[
 
 
 def epoch_tables(numbers, ccds: Mapping[str, np.ndarray]) -> dict[str, Table]:
-    """Tables EPOCH_0, EPOCH_1 ...: NUMBER, EXP_NAME, CCD_N of all objects, one for each exposure."""
+    """Tables EPOCH_0, EPOCH_1 ... of all objects, one for each exposure."""
     tables = {}
     for i, (name, ccd) in enumerate(ccds.items()):
         names = np.full(len(ccd), name, dtype=f"S{len(name)}")

@@ -7,8 +7,7 @@ which the position falls. Where it leaves the image it is filled. How stamps are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -157,20 +156,3 @@ def fill_shelf(
         image = flag_type(image) if fill else image
         shelf.put(int(index), members, cut(image, x[members], y[members], size, fill))
     return absent
-
-
-def find_images(
-    folders: Sequence[Path], pattern: str, ext: str = ".fits"
-) -> dict[tuple[str, int], Path]:
-    """Files ``<pattern>-<exposure>-<ccd>.fits`` below directories, by exposure and CCD.
-
-    The first directory that has a file counts.
-    """
-    found: dict = {}
-    for folder in folders:
-        for path in sorted(Path(folder).rglob(f"*{ext}")):
-            if path.name.startswith(f"{pattern}-"):
-                exposure, _, ccd = path.name[len(pattern) + 1 : -len(ext)].rpartition("-")
-                if exposure and ccd.isdigit():
-                    found.setdefault((exposure, int(ccd)), path)
-    return found
