@@ -60,6 +60,14 @@ def read(
         return Table([_column(unit, name) for name in names], meta=_cards(unit.header), copy=False)
 
 
+def count(path: str | Path, hdu: int | str | None = None) -> int:
+    """Number of objects in a catalogue, without reading them; errors as for `read`."""
+    with fits.open_hdus(path, memmap=True) as hdus:
+        unit = _find_table(path, hdus, hdu)
+        fits.check_complete(path, hdus, unit)
+        return int(unit.header["NAXIS2"])
+
+
 def read_header(path: str | Path) -> afits.Header:
     """Read the image header that a catalogue carries in LDAC_IMHEAD.
 

@@ -61,8 +61,12 @@ class SipSolution:
 def is_tpv(header: afits.Header) -> bool:
     """Tell whether the distortion of a header is in PV cards (CTYPE TPV, or TAN with PV)."""
     kind = str(header.get("CTYPE1", ""))
-    pv = any(_PV_CARD.fullmatch(name) for name in header)
-    return pv and (kind.endswith("TPV") or kind.endswith("TAN"))
+    return bool(pv_cards(header)) and (kind.endswith("TPV") or kind.endswith("TAN"))
+
+
+def pv_cards(header: afits.Header) -> list[str]:
+    """Names of the PV cards of a header."""
+    return [name for name in header if _PV_CARD.fullmatch(name)]
 
 
 def to_sip(
@@ -182,7 +186,7 @@ def _sip_cards(first, second, order, polynomials):
 def _without_pv(header):
     """Copy of a header as TAN-SIP without PV cards."""
     cards = header.copy()
-    for name in [key for key in cards if _PV_CARD.fullmatch(key)]:
+    for name in pv_cards(cards):
         del cards[name]
     for axis in (1, 2):
         kind = str(cards[f"CTYPE{axis}"])

@@ -1,0 +1,192 @@
+"""Sources of an image, detected and measured by SExtractor."""
+
+from pathlib import Path
+
+import numpy as np
+
+from shapepipe import (
+    BadInput,
+    Input,
+    InputFile,
+    NoUsableData,
+    Options,
+    Output,
+    Program,
+    ProgramFailed,
+    option,
+    runner,
+)
+from shapepipe.astro import dotfiles, fits, ldac, undated
+
+_FLAG_COLUMNS = ("IMAFLAGS_ISO", "NIMAFLAGS_ISO")
+
+
+class SExtractorOptions(Options):
+    """Which inputs SExtractor gets, its parameter files, and what it leaves."""
+
+    exec_path: str = option("sex", doc="Name or path of SExtractor.")
+    dot_sex_file: InputFile = option(doc="SExtractor configuration (.sex).")
+    dot_param_file: InputFile = option(doc="Columns of the catalogue (.param).")
+    dot_conv_file: InputFile = option(doc="Detection filter (.conv).")
+    weight_image: bool = option(True, doc="A weight image is the next input.")
+    flag_image: bool = option(
+        True, doc="A flag image is the next input; without one there is no IMAFLAGS_ISO."
+    )
+    psf_file: bool = option(False, doc="A PSFEx model for model fits is the next input.")
+    detection_image: bool = option(False, doc="An image to detect on is the next input.")
+    detection_weight: bool = option(
+        False, doc="A weight image for the detection image is the next input."
+    )
+    zp_from_header: bool = option(False, doc="Take the magnitude zero point from the image header.")
+    zp_key: str = option("PHOTZP", doc="Card with the zero point.")
+    bkg_from_header: bool = option(False, doc="Take a constant background from the image header.")
+    bkg_key: str = option("IMMODE", doc="Card with the background.")
+    checkimage: list[str] = option(
+        [], doc="Check images to keep, by their SExtractor names, such as BACKGROUND."
+    )
+    prefix: str = option("", aliases=("SUFFIX",), doc="Put before the names of the products.")
+
+    def product(self, name: str) -> str:
+        """File name of a product, before the number."""
+        return f"{self.prefix}_{name}" if self.prefix else name
+
+
+def _check_patterns(opts):
+    return [opts.product(_check_name(kind)) for kind in _checks(opts)]
+
+
+def _checks(opts):
+    return [kind.upper() for kind in opts.checkimage if kind and kind.upper() != "NONE"]
+
+
+def _check_name(kind):
+    return kind.lower().replace("-", "minus_")
+
+
+@runner(
+    inputs=[
+        Input("image", doc="Image to measure on, in the primary HDU."),
+        Input("weight", when=lambda o: o.weight_image),
+        Input("flag", pattern="pipeline_flag", when=lambda o: o.flag_image),
+        Input("psf", pattern="star_selection", ext=".psf", when=lambda o: o.psf_file),
+        Input("detection_image", when=lambda o: o.detection_image),
+        Input("detection_weight", when=lambda o: o.detection_weight),
+    ],
+    outputs=[
+        Output("catalogue", lambda o: o.product("sexcat"), doc="FITS_LDAC catalogue."),
+        Output("checks", _check_patterns, when=lambda o: bool(_checks(o)), doc="Check images."),
+    ],
+    after=["split_exp_runner", "mask_runner"],
+    programs=[
+        Program("sex", ("source-extractor", "sextractor"), option="exec_path"),
+    ],
+    aliases=("sextractor_runner_exp",),
+)  # fmt: skip
+def sextractor_runner(job, opts: SExtractorOptions):
+    """Run SExtractor on one image, with one thread, and take the dates out of its catalogue."""
+    try:
+        job.call("sex", _arguments(job, opts))
+    except ProgramFailed:
+        _blame_input(job)
+        raise
+    n_sources = _keep(job, opts)
+    return {"n_sources": n_sources}
+
+
+def _arguments(job, opts):
+    """Command line, with inputs under plain names: SExtractor splits paths at blanks and commas."""
+    here = {role: _link(job, role, path) for role, path in job.inputs.items()}
+    words = [",".join(here[role] for role in ("detection_image", "image") if role in here)]
+    words += ["-c", _link(job, "default.sex", opts.dot_sex_file)]
+    words += ["-PARAMETERS_NAME", _parameters(job, opts, here)]
+    words += ["-FILTER_NAME", _link(job, "default.conv", opts.dot_conv_file)]
+    words += ["-CATALOG_TYPE", "FITS_LDAC", "-CATALOG_NAME", "catalogue"]
+    words += ["-VERBOSE_TYPE", "QUIET", "-NTHREADS", "1", "-WRITE_XML", "N"]
+    settings = dotfiles.read_dotfile(opts.dot_sex_file)
+    words += _weights(here, settings) + _neighbour_files(job, opts, settings)
+    if "flag" in here:
+        words += ["-FLAG_IMAGE", here["flag"]]
+    if "psf" in here:
+        words += ["-PSF_NAME", here["psf"]]
+    if opts.zp_from_header:
+        words += ["-MAG_ZEROPOINT", _card(job.inputs["image"], opts.zp_key, "ZP_KEY")]
+    if opts.bkg_from_header:
+        level = _card(job.inputs["image"], opts.bkg_key, "BKG_KEY")
+        words += ["-BACK_TYPE", "MANUAL", "-BACK_VALUE", level]
+    kinds = _checks(opts)
+    words += ["-CHECKIMAGE_TYPE", ",".join(kinds) or "NONE"]
+    return words + (["-CHECKIMAGE_NAME", ",".join(map(_check_name, kinds))] if kinds else [])
+
+
+def _parameters(job, opts, here):
+    """File of columns; those made of flags are left out where there is no flag image."""
+    lines = opts.dot_param_file.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if not line.strip().startswith(_FLAG_COLUMNS)]
+    if "flag" in here or len(kept) == len(lines):
+        return _link(job, "default.param", opts.dot_param_file)
+    job.log.warning("no flag image: IMAFLAGS_ISO and NIMAFLAGS_ISO are left out")
+    (job.scratch / "default.param").write_text("\n".join(kept) + "\n", encoding="utf-8")
+    return "default.param"
+
+
+def _link(job, name, path):
+    (job.scratch / name).symlink_to(Path(path).absolute())
+    return name
+
+
+def _weights(here, settings):
+    """Weight maps for detection and measurement, of the kind that the .sex file names."""
+    measure = here.get("weight")
+    detect = here.get("detection_weight", measure)
+    if not (measure or detect):
+        return ["-WEIGHT_TYPE", "NONE"]
+    kinds = [kind for kind in settings.get("WEIGHT_TYPE", "").upper().split(",") if kind]
+    kind = next((kind for kind in kinds if kind not in ("NONE", "BACKGROUND")), "MAP_WEIGHT")
+    if "detection_image" not in here:
+        return ["-WEIGHT_TYPE", kind, "-WEIGHT_IMAGE", measure or detect]
+    both = f"{kind},{kind if measure else 'NONE'}"
+    return ["-WEIGHT_TYPE", both, "-WEIGHT_IMAGE", f"{detect},{measure or detect}"]
+
+
+def _neighbour_files(job, opts, settings):
+    """Files named in the .sex file that stand beside it: SExtractor runs in another directory."""
+    words = []
+    for key in ("STARNNW_NAME", "ASSOC_NAME"):
+        beside = opts.dot_sex_file.parent / settings.get(key, "")
+        if settings.get(key) and beside.is_file():
+            words += [f"-{key}", _link(job, key.lower(), beside)]
+    return words
+
+
+def _card(image, key, named_by):
+    """Number from the header of the image, as text."""
+    header = fits.read_header(image, 0)
+    try:
+        return repr(float(header[key]))
+    except KeyError:
+        raise BadInput(image, f"HDU 0 has no card {key} ({named_by})") from None
+    except (TypeError, ValueError):
+        raise BadInput(image, f"HDU 0: {key} = {header[key]!r} is not a number") from None
+
+
+def _keep(job, opts):
+    """Judge the catalogue and move what SExtractor wrote to the names of the products."""
+    written = job.scratch / "catalogue"
+    n_sources = ldac.count(written)
+    if n_sources == 0:
+        _blame_input(job)
+        raise NoUsableData(f"SExtractor found no source in {job.inputs['image'].name}")
+    undated.forget_dates(written)
+    written.rename(job.output("catalogue"))
+    for kind in _checks(opts):
+        pattern = opts.product(_check_name(kind))
+        (job.scratch / _check_name(kind)).rename(job.output("checks", pattern=pattern))
+    return n_sources
+
+
+def _blame_input(job):
+    """Tell whether the images explain why there are no sources: all NaN, or weights all zero."""
+    fits.read_image(job.inputs["image"])
+    for role in ("weight", "detection_weight"):
+        if role in job.inputs and not np.any(fits.read_image(job.inputs[role]) > 0):
+            raise NoUsableData(f"no pixel has a weight above 0 in {job.inputs[role].name}")
