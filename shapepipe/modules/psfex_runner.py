@@ -13,7 +13,6 @@ from shapepipe import (
     Options,
     Output,
     Program,
-    ProgramFailed,
     option,
     runner,
 )
@@ -70,13 +69,10 @@ def psfex_runner(job, opts: PSFExOptions):
     needed = opts.min_stars or polynomial_terms(opts.dot_psfex_file)
     if n_stars < needed:
         raise NoUsableData(f"{n_stars} stars in {stars.name}, {needed} needed")
+    _check_stamps(stars)
     (job.scratch / "stars.fits").symlink_to(stars.absolute())
     (job.scratch / "default.psfex").symlink_to(opts.dot_psfex_file)
-    try:
-        job.call("psfex", _arguments(opts))
-    except ProgramFailed:
-        _blame_stamps(stars)
-        raise
+    job.call("psfex", _arguments(opts))
     return _keep(job, opts, n_stars, needed)
 
 
@@ -112,8 +108,7 @@ def _keep(job, opts, n_stars, needed):
     if accepted < needed:
         raise NoUsableData(f"PSFEx accepted {accepted} of {n_stars} stars, {needed} needed")
     if not chi2 > 0:
-        _blame_stamps(job.inputs["star_selection"])
-        raise ProgramFailed("psfex", f"model of {accepted} stars with chi2 = {chi2:g}")
+        raise NoUsableData(f"PSFEx left chi2 = {chi2:g} for {accepted} stars: nothing to fit")
     model.rename(job.output("model"))
     (job.scratch / "psfex.cat").rename(job.output("psfex_cat"))
     for kind in _checks(opts):
@@ -122,8 +117,8 @@ def _keep(job, opts, n_stars, needed):
     return {"n_stars": n_stars, "n_accepted": accepted, "chi2": chi2}
 
 
-def _blame_stamps(stars):
-    """Tell whether the stamps explain why PSFEx could make no model of them."""
+def _check_stamps(stars):
+    """Refuse stamps with which PSFEx fails obscurely (NaN) or computes for minutes (all masked)."""
     stamps = np.asarray(ldac.read(stars, columns=["VIGNET"])["VIGNET"])
     invalid = int(np.isnan(stamps).any(axis=(1, 2)).sum())
     if invalid:

@@ -1,7 +1,7 @@
 """One file per CCD from the mosaics (image, weight, flag) of an exposure, and the WCS of all CCDs.
 
-Sky coordinates with a distortion in PV cards (TPV) are written as SIP too, proven to agree to better
-than 1 mas; `headers<number>.npy` holds them for `merge_headers_runner`.
+Sky coordinates with a distortion in PV cards (TPV) are written as SIP too, proven to agree to
+better than 1 mas; `headers<number>.npy` holds them for `merge_headers_runner`.
 """
 
 from pathlib import Path
