@@ -81,8 +81,10 @@ class PSFInterpOptions(Options):
               doc="Catalogue of a stack with its EPOCH tables."),
     ],
     outputs=[
-        Output("psf_table", lambda o: f"{'galaxy' if o.mode == 'CLASSIC' else 'validation'}_psf",
-               when=lambda o: o.mode != "MULTI-EPOCH", doc="LDAC table with one row per object."),
+        Output("galaxy_psf", when=lambda o: o.mode == "CLASSIC",
+               doc="LDAC table with the PSF at each object."),
+        Output("validation_psf", when=lambda o: o.mode == "VALIDATION",
+               doc="LDAC table with each star and the PSF there."),
         Output("psf_epochs", "galaxy_psf", ext=".sqlite", when=lambda o: o.mode == "MULTI-EPOCH",
                doc="sqlitedict: NUMBER -> {exposure-ccd: {VIGNET, SHAPES}}."),
     ],
@@ -97,9 +99,9 @@ def psf_interp_runner(job, opts: PSFInterpOptions):
         return _multi_epoch(job, opts)
     model = psfmodel.read_psf(job.inputs["psf"])
     psftables.require_quality(model, opts.star_thresh, opts.chi2_thresh)
-    make = _classic if opts.mode == "CLASSIC" else _validation
+    role, make = _MAKERS[opts.mode]
     table, parent = make(job, opts, model)
-    ldac.write(job.output("psf_table"), table, header_of=parent)
+    ldac.write(job.output(role), table, header_of=parent)
     job.log.info("%d objects; PSF from %d stars, chi2 %.3f", len(table), model.accepted, model.chi2)
     metrics = {"n_objects": len(table), "psf_stars": model.accepted, "psf_chi2": model.chi2}
     return metrics | {"psf_fwhm": model.fwhm} | _shape_metrics(table)
@@ -178,3 +180,6 @@ def _shape_metrics(table):
         for name in ("E1_PSF_HSM", "E2_PSF_HSM", "SIGMA_PSF_HSM"):
             metrics[name.lower()] = float(np.mean(table[name][good]))
     return metrics
+
+
+_MAKERS = {"CLASSIC": ("galaxy_psf", _classic), "VALIDATION": ("validation_psf", _validation)}
