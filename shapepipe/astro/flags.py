@@ -78,6 +78,21 @@ def as_bits(flags: np.ndarray) -> np.ndarray:
     return flags.view(np.dtype(f"u{flags.dtype.itemsize}"))
 
 
+def drop_bits(flags: np.ndarray, bits: int) -> np.ndarray:
+    """Flags without some bits.
+
+    Parameters
+    ----------
+    flags : ndarray of integers
+        Flag image; negative values are taken as bits of their own type.
+    bits : int
+        Values of the bits to drop, added up; those that the type does not hold are not there.
+    """
+    unsigned = as_bits(flags)
+    kept = ~bits & int(np.iinfo(unsigned.dtype).max)
+    return (unsigned & unsigned.dtype.type(kept)).view(flags.dtype)
+
+
 def integer_flags(values: np.ndarray, path) -> np.ndarray:
     """Take an image as flags.
 

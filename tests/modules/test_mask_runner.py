@@ -142,6 +142,15 @@ def test_external_flags_are_ored(case):
     assert flags.max() <= 2 | 4 | 128 | 512
 
 
+def test_flags_that_a_survey_gives_to_good_stars_need_not_be_kept(case):
+    """On SDSS frames nearly every PSF star is flagged, as a bright object."""
+    case.flag[:, ::2] = 4 | 16
+    case.flag[0, 0] = -(2**15)
+    case.run("[EXTERNAL_FLAG]\nEF_IGNORE = 65552\n", "flag", USE_EXT_FLAG="True")
+    assert set(np.unique(case.flags())) == {0, 4, 2**15}
+    assert case.header()["EXTBITS"] == 4 | 2**15
+
+
 def test_external_flags_may_be_left_out_by_the_mask_configuration(case):
     case.flag[:] = 512
     case.run("[EXTERNAL_FLAG]\nEF_MAKE = False\n", "flag", USE_EXT_FLAG="True")
