@@ -82,8 +82,12 @@ def to_counts(image: np.ndarray) -> np.ndarray:
 
 def to_steps(weight: np.ndarray) -> np.ndarray:
     """Round to a ten-thousandth of the largest value, so that 16 bits hold it, float32."""
-    step = _step(weight)
-    return (np.rint(weight / step) * step).astype(np.float32)
+    step = np.float32(_step(weight))
+    steps = weight.astype(np.float32)
+    steps /= step
+    np.rint(steps, out=steps)
+    steps *= step
+    return steps
 
 
 def _step(pixels):

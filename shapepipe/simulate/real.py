@@ -105,7 +105,7 @@ def simulate_on_headers(
 
 
 def read_headers(path: str | Path) -> RealExposure:
-    """Read the headers of all HDUs of a file from text.
+    """Read the headers of all HDUs of a file from text; lines that begin with # are notes.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def read_headers(path: str | Path) -> RealExposure:
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="latin-1") as lines:
         units = re.split(r"^END\s*$", lines.read(), flags=re.MULTILINE)
-    parsed = [fits.Header.fromstring(unit.strip("\n"), sep="\n") for unit in units if unit.strip()]
+    parsed = [fits.Header.fromstring(text, sep="\n") for unit in units if (text := _cards(unit))]
     if len(parsed) < 2:
         raise BadInput(
             path, f"holds {len(parsed)} header(s)", "a primary one, and one for each CCD"
@@ -125,6 +125,13 @@ def read_headers(path: str | Path) -> RealExposure:
     if number is None:
         raise BadInput(path, "no header has a card EXPNUM")
     return RealExposure(int(number), parsed[0], tuple(parsed[1:]))
+
+
+def _cards(unit: str) -> str:
+    """Lines of one header, without blank ones and notes (#)."""
+    return "\n".join(
+        line for line in unit.splitlines() if line.strip() and not line.startswith("#")
+    )
 
 
 def exposure_of(survey: Survey, real: RealExposure) -> Exposure:

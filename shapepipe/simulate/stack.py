@@ -79,12 +79,12 @@ def make_tile(survey: Survey, folder: Path, tile: str, exposures: Sequence[Expos
         if not inputs:
             raise ProgramFailed(survey.stack.program, f"no exposure touches tile {tile}")
         call_swarp(survey.stack, place, [f"{number}p.fits" for number in inputs], Path(scratch))
-        image, header = fits.getdata(Path(scratch) / "coadd.fits", header=True)
-        weight = fits.getdata(Path(scratch) / "coadd.weight.fits")
-    cards = tile_cards(tile, header, inputs)
-    paths = [folder / "tiles" / name for name in tile_names(survey, tile)]
-    fits.PrimaryHDU(image, cards).writeto(paths[0], overwrite=True)
-    _write_weight(paths[1], weight, cards)
+        paths = [folder / "tiles" / name for name in tile_names(survey, tile)]
+        with fits.open(Path(scratch) / "coadd.fits") as coadd:
+            cards = tile_cards(tile, coadd[0].header, inputs)
+            fits.PrimaryHDU(coadd[0].data, cards).writeto(paths[0], overwrite=True)
+        with fits.open(Path(scratch) / "coadd.weight.fits") as coadd:
+            _write_weight(paths[1], coadd[0].data, cards)
 
 
 def tile_names(survey: Survey, tile: str) -> tuple[str, str]:

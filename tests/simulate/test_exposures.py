@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import galsim
 import numpy as np
 import pytest
@@ -199,6 +201,13 @@ def test_same_bytes_whatever_the_number_of_workers(spoilt):
     assert names == sorted(path.relative_to(two) for path in two.rglob("*") if path.is_file())
     assert len(names) == 6 + 8 + 4 + 2  # mosaics, star texts, truth, star table and options
     assert [name for name in names if (one / name).read_bytes() != (two / name).read_bytes()] == []
+
+
+def test_any_executor_can_draw(clean_survey, clean_folder, tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        simulate_survey(clean_survey, tmp_path, mapper=pool.map)
+    name = "exposures/image-2366994.fits"
+    assert (tmp_path / name).read_bytes() == (clean_folder / name).read_bytes()
 
 
 def test_weight_is_the_inverse_variance_and_zero_where_flags_say(spoilt):

@@ -43,6 +43,7 @@ def text(tmp_path):
     units = [primary, ccd_header(0, 1), ccd_header(1, -1)]
     path = tmp_path / "2452990p.fits.header.gz"
     with gzip.open(path, "wt") as file:
+        file.write("# HDU 0 in 2452990p.fits.fz:\n")
         file.write("".join(unit.tostring(sep="\n", endcard=True, padding=False) + "\n"
                            for unit in units))  # fmt: skip
     return path
