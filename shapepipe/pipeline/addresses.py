@@ -1,8 +1,7 @@
 """Addresses of earlier products: `last:runner`, `all:runner`, `RUN:runner`; a real directory wins.
 
 An address stands wherever a directory may stand. Text after a slash is a sub-directory of the
-step: `last:setools_runner/mask` is not needed, though, since files are searched below a directory
-as well.
+step's products, as in `last:setools_runner/mask`; files are searched below a directory anyway.
 """
 
 from __future__ import annotations
@@ -24,13 +23,15 @@ class AddressError(ValueError):
 class Place:
     """Where an address leads: directories, or a step of the present chain.
 
-    `newest_first` tells that of files with the same number the first directory's counts.
+    `newest_first` tells that of files with the same number the first directory's counts; `below`
+    is the sub-directory of the step's products that was asked for.
     """
 
     text: str
     folders: tuple[str, ...] = ()
     step: int | None = None
     newest_first: bool = False
+    below: str = ""
 
 
 class Addresses:
@@ -74,7 +75,11 @@ class Addresses:
         kind, runner, below = match.group(1), match.group(2).lower(), match.group(3) or ""
         if kind == "last":
             step = self.in_chain(runner, chain)
-            return Place(text, step=step) if step is not None else self._last(text, runner, below)
+            return (
+                self._last(text, runner, below)
+                if step is None
+                else Place(text, step=step, below=below)
+            )
         if kind == "all":
             return self._all(text, runner, below)
         return self._named(text, kind, runner, below)
@@ -96,16 +101,26 @@ class Addresses:
 
     def _folders(self, run, labels, runner, below) -> list[str]:
         """Output directories, with products, of the steps of one run that are meant by `runner`."""
-        at = self.in_chain(runner, [self._filed(label) for label in labels])
+        at = self._index(runner, labels)
         if at is None:
             return []
         directory = RunDirectory(run)
-        folder = run / labels[at] / below / "output" if below else directory.output(labels[at])
+        folder = directory.output(labels[at]) / below
+        if below and not folder.is_dir():  # where ShapePipe 1.x had it
+            folder = run / labels[at] / below / "output"
         note = directory.finished(labels[at])
         if note is not None:
             return [str(folder)] if note["products"] and folder.is_dir() else []
         made_elsewhere = not directory.exists()
         return [str(folder)] if made_elsewhere and folder.is_dir() and any(folder.iterdir()) else []
+
+    def _index(self, runner: str, labels: Sequence[str]) -> int | None:
+        """Index of the step of an earlier run; `_run_1` also means a step that was called once."""
+        filed = [self._filed(label) for label in labels]
+        at = self.in_chain(runner, filed)
+        if at is None and runner.endswith("_run_1") and self._filed(runner)[:-6] in filed:
+            return filed.index(self._filed(runner)[:-6])
+        return at
 
     def _filed(self, label: str) -> str:
         base, _, call = label.partition("_run_")
@@ -117,7 +132,7 @@ class Addresses:
             folders = self._folders(run, labels, runner, below)
             if folders:
                 return Place(text, tuple(folders))
-            if self.in_chain(runner, [self._filed(label) for label in labels]) is not None:
+            if self._index(runner, labels) is not None:
                 started.append(run.name)
         raise AddressError(self._nothing(text, runner, started))
 
