@@ -20,7 +20,6 @@ from shapepipe.pipeline.match import (
     SchemeError,
     explain_nothing,
     find_files,
-    is_chosen,
     join_numbers,
 )
 from shapepipe.pipeline.runner import Input
@@ -82,7 +81,8 @@ def _bind_merging(plan: Plan, step: PlannedStep) -> list[str]:
 
 def at(plan: Plan, step: PlannedStep) -> str:
     """Say which file and section a complaint is about."""
-    return f"{plan.config.path.name} [{step.config.section}]"
+    section = step.config.section
+    return plan.config.where.get(section, f"{plan.config.path.name} [{section}]")
 
 
 def _os_text(error: Exception) -> str:
@@ -155,23 +155,29 @@ def _reads_file_section(plan: Plan, step: PlannedStep) -> bool:
 def _sources(plan: Plan, step: PlannedStep) -> tuple[list[list[Place]], list[int]]:
     """Places to search, by rank (a later one is used when the earlier have nothing); steps."""
     inside, outside = _parents(plan, step)
-    file_dir = list(plan.config.file.input_dir or ())
-    ranks: list[list[str]] = []
+    here, file_dir = at(plan, step), list(plan.config.file.input_dir or ())
+    from_file = f"{plan.config.origins['FILE'].get('input_dir', '')} [FILE] INPUT_DIR:"
+    ranks: list[tuple[str, list[str]]] = []
     if step.opts.input_dir is not None:
-        ranks, inside = [list(step.opts.input_dir)], []
+        ranks, inside = [(f"{here} INPUT_DIR:", list(step.opts.input_dir))], []
     elif step.opts.input_module:
-        ranks = [[f"last:{name}" for name in outside]]
+        ranks = [(f"{here} INPUT_MODULE:", [f"last:{name}" for name in outside])]
     elif inside or not outside:
-        ranks = [[], file_dir]
+        ranks = [(here, []), (from_file, file_dir)]
+    elif file_dir:
+        ranks = [(from_file, file_dir)]
     else:
-        ranks = [file_dir] if file_dir else [[f"last:{name}" for name in outside]]
-    ranks[0] = [*ranks[0], *(step.opts.add_input_dir or ())]
-    places = [[find_place(plan, step, text) for text in rank] for rank in ranks]
+        ranks = [(here, [f"last:{name}" for name in outside])]
+    places = [[find_place(plan, step, text, where) for text in rank] for where, rank in ranks]
+    places[0] += [
+        find_place(plan, step, text, f"{here} ADD_INPUT_DIR:")
+        for text in step.opts.add_input_dir or ()
+    ]
     wires = inside + [place.step for rank in places for place in rank if place.step is not None]
     return places, list(dict.fromkeys(wires))
 
 
-def find_place(plan: Plan, step: PlannedStep, text: str) -> Place:
+def find_place(plan: Plan, step: PlannedStep, text: str, where: str) -> Place:
     """Resolve an address, or take where it led when the run was started."""
     chain = [other.label for other in plan.steps[: step.index]]
     pinned = plan.addresses.get(text)
@@ -180,7 +186,7 @@ def find_place(plan: Plan, step: PlannedStep, text: str) -> Place:
     try:
         place = plan.resolver.resolve(text, chain)
     except AddressError as error:
-        raise ConfigurationError(f"{at(plan, step)} {error}") from error
+        raise ConfigurationError(f"{where} {error}") from error
     if place.step is None and ":" in text:
         plan.addresses[text] = list(place.folders)
     return place
@@ -287,8 +293,8 @@ def _settle(plan: Plan, step: PlannedStep, columns: list[Column], gather_all: bo
         have = [column.numbers() for column in columns]
         step.numbers, lacking = join_numbers([h.keys() for h in have], have)
         if plan.only:
-            step.numbers = [n for n in step.numbers if is_chosen(n, plan.only)]
-            lacking = {n: k for n, k in lacking.items() if is_chosen(n, plan.only)}
+            step.numbers = [n for n in step.numbers if n in plan.only]
+            lacking = {n: k for n, k in lacking.items() if n in plan.only}
         for number, which in lacking.items():
             files = ", ".join(f"{columns[k].role} ({_name_of(columns[k], number)})" for k in which)
             (step.unpaired if 0 in which else step.incomplete)[number] = f"no {files}"

@@ -74,6 +74,7 @@ class RunConfig:
     worker: Any
     steps: tuple[StepConfig, ...]
     origins: dict[str, dict[str, str]]
+    where: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -239,6 +240,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         text=ini.text,
         steps=tuple(steps),
         origins=origins,
+        where={section: ini.where(section) for section in ini.section_lines},
         warnings=tuple(dict.fromkeys(warnings)),
         **{name.lower(): section for name, section in own.items()},
     )

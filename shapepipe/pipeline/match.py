@@ -76,10 +76,17 @@ def _walk(top: str) -> Iterable[tuple[str, list[str]]]:
         files, folders = [], []
         with os.scandir(folder) as entries:
             for entry in entries:
-                (folders if entry.is_dir() else files).append(entry.name)
+                (folders if _is_folder(entry) else files).append(entry.name)
         files.sort()
         yield folder, files
         pending.extend(os.path.join(folder, name) for name in sorted(folders, reverse=True))
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 @dataclass
@@ -153,8 +160,13 @@ def find_files(
     at_end = re.compile(f"(?:{regex.pattern})\\Z").search
     exact = Found(base, ext)
     others: dict[str, Found] = {}
+    searched: set[str] = set()
     for top in folders:
         for folder, names in listing.below(str(top)):
+            real = os.path.realpath(folder)
+            if real in searched:
+                continue
+            searched.add(real)
             if folder_part and not f"{folder}/".endswith(f"/{folder_part}/"):
                 continue
             _sort_in(folder, names, base, ext, number_of, at_end, exact, others, newest_first)
@@ -258,22 +270,58 @@ def join_numbers(
     return sorted(complete), incomplete
 
 
-def is_chosen(number: str, wanted: Sequence[str]) -> bool:
-    """Tell whether a unit is, is part of, or holds one of the wanted numbers.
+class Chosen:
+    """Numbers that were asked for, as after -e or in NUMBER_LIST.
 
-    `-2366993` takes in the unit `-2366993-18`, and `-2366993-18` the exposure `-2366993`; a missing
-    separator in front does not matter.
+    A unit belongs to them as itself, as a part or as the whole: `-2366993` takes in the unit
+    `-2366993-18`, and `-2366993-18` the exposure `-2366993`. A missing separator in front does not
+    matter. Looking up a unit costs the same for one number as for many.
     """
-    bare = number.lstrip("-_")
-    for text in wanted:
-        want = text.strip().lstrip("-_")
-        if bare == want or _is_part(bare, want) or _is_part(want, bare):
-            return True
-    return False
+
+    def __init__(self, texts: Iterable[str] = ()):
+        self.texts = tuple(texts)
+        self._own = {_bare(text): text for text in self.texts}
+        self._wholes = {whole for bare in self._own for whole in _wholes(bare)}
+        self._seen: set[str] = set()
+        self._met: set[str] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self.texts)
+
+    def __contains__(self, number: str) -> bool:
+        bare = _bare(number)
+        self._met.add(bare)
+        hits = [name for name in (bare, *_wholes(bare)) if name in self._own]
+        self._seen.update(hits)
+        return bool(hits) or bare in self._wholes
+
+    def never_seen(self) -> list[str]:
+        """Numbers that no unit belonged to.
+
+        A number is taken as met by the whole that it is part of only where no unit is smaller than
+        that whole: a CCD that an exposure does not have is told as soon as its CCDs are units.
+        """
+        divided = {whole for bare in self._met for whole in _wholes(bare)}
+        return [
+            text
+            for bare, text in self._own.items()
+            if bare not in self._seen
+            and not any(whole in self._met and whole not in divided for whole in _wholes(bare))
+        ]
 
 
-def _is_part(longer: str, shorter: str) -> bool:
-    return bool(shorter) and longer.startswith(shorter) and not longer[len(shorter)].isalnum()
+def _bare(number: str) -> str:
+    return number.strip().lstrip("-_")
+
+
+def _wholes(bare: str) -> list[str]:
+    """What a number is part of: its beginnings up to a separator."""
+    return [bare[:k] for k, sign in enumerate(bare) if k and not sign.isalnum()]
+
+
+def is_chosen(number: str, wanted: Iterable[str]) -> bool:
+    """Tell whether a unit belongs to one of the wanted numbers; see `Chosen`."""
+    return number in Chosen(wanted)
 
 
 def explain_nothing(

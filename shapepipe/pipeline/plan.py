@@ -13,9 +13,9 @@ from pathlib import Path
 
 from shapepipe.errors import ConfigurationError
 from shapepipe.pipeline.addresses import Addresses
-from shapepipe.pipeline.binding import bind, find_place
+from shapepipe.pipeline.binding import at, bind, find_place
 from shapepipe.pipeline.config import RunConfig, StepConfig, module_folders, read_number_list
-from shapepipe.pipeline.match import is_chosen
+from shapepipe.pipeline.match import Chosen
 from shapepipe.pipeline.needs import check_needs
 from shapepipe.pipeline.options import nearest, path_kind
 from shapepipe.pipeline.records import RunDirectory, RunList
@@ -51,7 +51,7 @@ def make_plan(
     runs = RunList(config.file.output_dir, config.file.run_log_name)
     resolver = Addresses(runs, directory.path, lambda name: canonical_name(name, folders))
     complaints: list[str] = []
-    wanted = tuple(only) or tuple(read_number_list(config.file.number_list) or ())
+    wanted = Chosen(only or read_number_list(config.file.number_list) or ())
     plan = Plan(config, directory, [], dict(pinned or {}), {}, {}, wanted, resolver=resolver)
     for step_config in config.steps:
         for step in _planned(plan, step_config):
@@ -79,13 +79,13 @@ def _planned(plan: Plan, config: StepConfig) -> list[PlannedStep]:
 
 def _check_wanted(plan: Plan) -> list[str]:
     """Complain about numbers that were asked for and are not there."""
-    units = [n for step in plan.steps if step.bound for n in (*step.numbers, *step.incomplete) if n]
-    missing = [w for w in plan.only if not any(is_chosen(number, [w]) for number in units)]
-    if not missing or not units:
+    if not all(step.bound for step in plan.steps):
         return []
+    sources = [c.sources for step in plan.steps for c in step.columns]
+    known = list(dict.fromkeys(n for some in sources for source in some for n in source.index))
     return [
-        f"number {want} was asked for, but there are no such files{nearest(want, units[:5000])}"
-        for want in missing
+        f"number {want} was asked for, but there are no such files{nearest(want, known[:5000])}"
+        for want in plan.only.never_seen()
     ]
 
 
@@ -99,13 +99,13 @@ def _resolve_options(plan: Plan, step: PlannedStep) -> list[str]:
         folders: list[Path] = []
         for text in texts:
             try:
-                place = find_place(plan, step, text)
+                place = find_place(plan, step, text, f"{at(plan, step)} {name.upper()}:")
             except ConfigurationError as error:
-                complaints += [f"{line} (option {name.upper()})" for line in error.complaints]
+                complaints += error.complaints
                 continue
             if place.step is not None:
                 step.waits.add(place.step)
-                folders.append(Path(plan.steps[place.step].output))
+                folders.append(Path(plan.steps[place.step].output) / place.below)
             folders += [Path(folder) for folder in place.folders]
         resolved[name] = tuple(folders)
     if resolved:

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from shapepipe.pipeline.job import EMPTY, OK, identity
-from shapepipe.pipeline.match import Listing, is_chosen
+from shapepipe.pipeline.match import Listing
 from shapepipe.pipeline.options import WIRING, path_kind
 from shapepipe.pipeline.records import Record
 from shapepipe.pipeline.steps import NOTHING, Plan, PlannedStep, State
@@ -90,7 +90,7 @@ def what_changed(step: PlannedStep, before: dict | None) -> str:
         return "options or code changed"
     now = step.print_values
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    named = [key for key in changed if key != "code"]
+    named = [key for key in changed if key != "code" and key in before]
     if named:
         return "; ".join(
             f"{key if ' ' in key else 'option ' + key.upper()} changed "
@@ -159,7 +159,7 @@ def gathered_paths(step: PlannedStep) -> dict[str, dict[str, str]]:
     for role, sources in step.gathered.items():
         paths = {}
         for source in reversed(sources):
-            numbers = [n for n in source.index if not step.only or not n or is_chosen(n, step.only)]
+            numbers = [n for n in source.index if not step.only or not n or n in step.only]
             paths.update((number, source.path(number, source.index[number])) for number in numbers)
         found[role] = {
             number: paths[number] for number in sorted(paths) if os.path.exists(paths[number])

@@ -313,7 +313,7 @@ def _write_launch(plan: Plan, command: Sequence[str], overrides: Sequence[str]) 
             "config": str(config.path),
             "text": config.text,
             "overrides": list(overrides),
-            "only": list(plan.only),
+            "only": list(plan.only.texts),
             "environment": {k: v for k, v in os.environ.items() if k.startswith("SP_")},
             "machine": this_machine(),
             "versions": versions(plan),

@@ -10,7 +10,7 @@ import numpy as np
 
 from shapepipe.pipeline.addresses import Addresses
 from shapepipe.pipeline.config import RunConfig, StepConfig
-from shapepipe.pipeline.match import Found, Listing
+from shapepipe.pipeline.match import Chosen, Found, Listing
 from shapepipe.pipeline.records import RunDirectory
 from shapepipe.pipeline.wiring import Column, Product, Wire
 
@@ -79,7 +79,7 @@ class PlannedStep:
     reasons: dict[int, str] = field(default_factory=dict)
     print_values: dict[str, str] = field(default_factory=dict)
     fingerprint: str = ""
-    only: tuple[str, ...] = ()
+    only: Chosen = field(default_factory=Chosen)
     shares: int = 1
     merges: int | None = None
 
@@ -141,7 +141,7 @@ class Plan:
     addresses: dict[str, list[str]]
     programs: dict[str, dict[str, str]]
     packages: dict[str, str]
-    only: tuple[str, ...] = ()
+    only: Chosen = field(default_factory=Chosen)
     listing: Listing = field(default_factory=Listing)
     resolver: Addresses | None = None
     warnings: list[str] = field(default_factory=list)
