@@ -1,7 +1,7 @@
 """Benchmarks: matching of files, dispatch of jobs, moments of stamps, shapes of galaxies.
 
 Each benchmark is a function that returns {name: (value, unit)}; the smaller the value the better.
-Called by `scripts/bench`; results are kept in `scripts/bench.jsonl`, one line for each figure.
+Called by `scripts/bench`; results are kept in `scripts/bench.d/results.jsonl`, one line for each figure.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from shapepipe.pipeline.run import prepare
 from shapepipe.shear.batch import Batch
 from shapepipe.shear.measure import measure
 
-PROJECT = Path(__file__).parents[1]
-RESULTS = PROJECT / "scripts" / "bench.jsonl"
+PROJECT = Path(__file__).parents[2]
+RESULTS = PROJECT / "scripts" / "bench.d" / "results.jsonl"
 
 NOOP = '''"""Nothing, as fast as possible."""
 from shapepipe import Input, Output, runner
