@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from astropy.io.fits import Header
 from sqlitedict import SqliteDict
 
 from shapepipe.astro import fits, ldac, wcs
@@ -81,14 +82,32 @@ def read_wcs(path: Path, exposures: Iterable[str]) -> dict[str, list]:
     BadInput
         The file cannot be read, or an entry is not a list of WCS.
     """
-    if not Path(path).is_file():
-        raise BadInput(path, "there is no such file", "the table of merge_headers_runner")
-    try:
-        with SqliteDict(path, flag="r") as table:
-            return {name: [entry["WCS"] for entry in table[name]]
-                    for name in sorted(set(exposures)) if name in table}  # fmt: skip
-    except Exception as error:  # sqlite, pickle and a dozen classes for what the pickle may hold
-        raise BadInput(path, f"is no table of WCS: {type(error).__name__}: {error}") from error
+    entries = _read_entries(path, exposures, lambda entry: entry["WCS"])
+    return {name: list(ccds) for name, ccds in entries.items()}
+
+
+def read_flux_scales(path: Path, exposures: Iterable[str], key: str = "FSCALE") -> dict:
+    """Factor that brings the counts of each CCD to the common zero point, from its header.
+
+    Returns
+    -------
+    dict of (str, int) to float
+        By exposure and CCD; 1 where the header has no such card.
+
+    Raises
+    ------
+    BadInput
+        The file cannot be read, or a card is not a positive number.
+    """
+    found = _read_entries(path, exposures, lambda entry: Header.fromstring(entry["header"]))
+    scales = {}
+    for name, headers in found.items():
+        for ccd, header in enumerate(headers):
+            value = header.get(key, 1.0)
+            if not (isinstance(value, int | float) and np.isfinite(value) and value > 0):
+                raise BadInput(path, f"{name}-{ccd}: {key} = {value!r}", "a number above 0")
+            scales[name, ccd] = float(value)
+    return scales
 
 
 def places(views: Views, ra, dec, solutions: dict[str, list]) -> tuple[np.ndarray, np.ndarray]:
@@ -132,6 +151,18 @@ def find_files(folders: Sequence[Path], pattern: str, ext: str) -> dict[tuple[st
                     if exposure and ccd.isdigit():
                         found.setdefault((exposure, int(ccd)), Path(where) / name)
     return found
+
+
+def _read_entries(path, exposures, take):
+    """What `take` finds in the entry of each CCD of each exposure."""
+    if not Path(path).is_file():
+        raise BadInput(path, "there is no such file", "the table of merge_headers_runner")
+    try:
+        with SqliteDict(path, flag="r") as table:
+            return {name: [take(entry) for entry in table[name]]
+                    for name in sorted(set(exposures)) if name in table}  # fmt: skip
+    except Exception as error:  # sqlite, pickle and a dozen classes for what the pickle may hold
+        raise BadInput(path, f"is no table of WCS: {type(error).__name__}: {error}") from error
 
 
 def _rows(path, table, numbers, order, wanted):

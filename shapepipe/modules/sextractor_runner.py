@@ -1,8 +1,10 @@
-"""Sources of an image, detected and measured by SExtractor."""
+"""Sources of an image, detected and measured by SExtractor; for a stack, who sees them."""
 
+import re
 from pathlib import Path
 
 import numpy as np
+from pydantic import field_validator, model_validator
 
 from shapepipe import (
     BadInput,
@@ -16,7 +18,7 @@ from shapepipe import (
     option,
     runner,
 )
-from shapepipe.astro import dotfiles, fits, ldac, undated
+from shapepipe.astro import dotfiles, epochs, fits, ldac, sightings, undated
 
 _FLAG_COLUMNS = ("IMAFLAGS_ISO", "NIMAFLAGS_ISO")
 
@@ -45,6 +47,52 @@ class SExtractorOptions(Options):
         [], doc="Check images to keep, by their SExtractor names, such as BACKGROUND."
     )
     prefix: str = option("", aliases=("SUFFIX",), doc="Put before the names of the products.")
+
+    make_post_process: bool = option(
+        False,
+        doc="The image is a stack: add a table EPOCH_<i> for each exposure that its HISTORY cards "
+        "name, with the CCD that sees each object, and the column N_EPOCH.",
+    )
+    log_wcs: InputFile | None = option(
+        None, doc="Table of merge_headers_runner with the WCS of the exposures of a stack."
+    )
+    world_position: list[str] = option(
+        ["XWIN_WORLD", "YWIN_WORLD"], doc="Columns with the position of an object on the sky."
+    )
+    ccd_size: list[float] = option(
+        [33, 2080, 1, 4612],
+        unit="pixel",
+        doc="Part of a CCD that counts, X_MIN, X_MAX, Y_MIN, Y_MAX, counted from 0; an object is "
+        "on the CCD when it lies strictly inside.",
+    )
+    exp_pattern: str = option(
+        sightings.EXPOSURE_NAME,
+        doc="How HISTORY cards name an exposure: a regular expression, with the name in a group.",
+    )
+
+    @field_validator("ccd_size")
+    @classmethod
+    def _four_limits(cls, limits):
+        if len(limits) != 4 or not (limits[0] < limits[1] and limits[2] < limits[3]):
+            raise ValueError(f"{limits} are no limits (allowed: X_MIN, X_MAX, Y_MIN, Y_MAX)")
+        return limits
+
+    @field_validator("exp_pattern")
+    @classmethod
+    def _expression(cls, pattern):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        return pattern
+
+    @model_validator(mode="after")
+    def _exposures_are_known(self):
+        if self.make_post_process and not self.log_wcs:
+            raise ValueError("MAKE_POST_PROCESS = True needs LOG_WCS")
+        if self.make_post_process and len(self.world_position) != 2:
+            raise ValueError(f"WORLD_POSITION names {len(self.world_position)} columns, not two")
+        return self
 
     def product(self, name: str) -> str:
         """File name of a product, before the number."""
@@ -89,8 +137,7 @@ def sextractor_runner(job, opts: SExtractorOptions):
     except ProgramFailed:
         _blame_input(job)
         raise
-    n_sources = _keep(job, opts)
-    return {"n_sources": n_sources}
+    return _keep(job, opts)
 
 
 def _arguments(job, opts):
@@ -177,11 +224,41 @@ def _keep(job, opts):
         _blame_input(job)
         raise NoUsableData(f"SExtractor found no source in {job.inputs['image'].name}")
     undated.forget_dates(written)
-    written.rename(job.output("catalogue"))
+    metrics = {"n_sources": n_sources}
+    if opts.make_post_process:
+        metrics |= _add_epochs(job, opts, written)
+    else:
+        written.rename(job.output("catalogue"))
     for kind in _checks(opts):
         pattern = opts.product(_check_name(kind))
         (job.scratch / _check_name(kind)).rename(job.output("checks", pattern=pattern))
-    return n_sources
+    return metrics
+
+
+def _add_epochs(job, opts, written):
+    """Write the catalogue with its EPOCH tables and N_EPOCH; gives figures."""
+    image = job.inputs["image"]
+    names = sightings.exposure_names(ldac.read_header(written), opts.exp_pattern)
+    if not names:
+        raise BadInput(image, f"no HISTORY card names an exposure (EXP_PATTERN {opts.exp_pattern})",
+                       "cards such as 'input image 2366993p.fits 40 extension(s)'")  # fmt: skip
+    known = epochs.read_wcs(opts.log_wcs, names)
+    unknown = [name for name in names if name not in known]
+    if len(unknown) == len(names):
+        raise BadInput(opts.log_wcs, f"has none of the exposures of {image.name}: {unknown}")
+    for name in unknown:
+        job.log.warning("exposure %s is not in %s: nothing is seen by it", name, opts.log_wcs)
+    table = ldac.read(written)
+    ldac.check_columns(written, table.colnames, ["NUMBER", *opts.world_position])
+    ra, dec = (np.asarray(table[name]) for name in opts.world_position)
+    exposures = {name: known.get(name, []) for name in names}
+    ccds = sightings.find_ccds(ra, dec, exposures, sightings.Frame(*opts.ccd_size))
+    table["N_EPOCH"] = sightings.count_epochs(ccds, len(table))
+    table["N_EPOCH"].description = "number of exposures that see the object"
+    further = sightings.epoch_tables(table["NUMBER"], ccds)
+    ldac.write(job.output("catalogue"), table, header_of=written, extra=further)
+    return {"n_exposures": len(names), "n_exposures_unknown": len(unknown),
+            "n_without_epoch": int((table["N_EPOCH"] == 0).sum())}  # fmt: skip
 
 
 def _blame_input(job):
