@@ -89,7 +89,8 @@ class IniText:
     Parameters
     ----------
     path : Path
-        The file; Windows line ends and a byte-order mark are accepted.
+        The file; Windows line ends and a byte-order mark are accepted. A comment starts with # or ;
+        at the beginning of a line or after a blank.
 
     Raises
     ------
@@ -137,7 +138,7 @@ class IniText:
         )
 
     def _parse(self) -> dict[str, dict[str, Written]]:
-        parser = configparser.ConfigParser(strict=False)
+        parser = configparser.ConfigParser(strict=False, inline_comment_prefixes=("#", ";"))
         try:
             parser.read_string(self.text, source=str(self.path))
         except configparser.Error as error:

@@ -309,3 +309,11 @@ def test_where_gives_the_line_of_an_option(case):
     path = case.ini("noop_runner", "[NOOP_RUNNER]\nWORD = x\n")
     ini = IniText(path)
     assert ini.where("NOOP_RUNNER", "word") == "run.ini:16 [NOOP_RUNNER]"
+
+
+def test_a_comment_may_stand_behind_a_value(tmp_path):
+    path = tmp_path / "a.ini"
+    path.write_text("[FILE]\nOUTPUT_DIR = /tmp   ; where it goes\nLOG_NAME = a#b  # not a comment inside\n")
+    values = IniText(path).values["FILE"]
+    assert values["output_dir"].text == "/tmp"
+    assert values["log_name"].text == "a#b"
