@@ -38,6 +38,8 @@ SHORT_JOB = 0.02
 """Seconds; workers whose jobs are shorter are handed several at a time."""
 AHEAD = 6
 """Short jobs that a worker may have waiting."""
+LOADING = 600.0
+"""Seconds that a worker may take to start and to import a runner."""
 LAST_BREATH = 2.0
 """Seconds that a worker which closed its pipe gets to end by itself, so that the cause is known."""
 
@@ -66,6 +68,13 @@ class _Slot:
     waiting: deque[Assignment] = field(default_factory=deque)
     since: float = 0.0
     usual: float = 1.0
+    loaded: set[str] = field(default_factory=set)
+
+    def limit(self) -> float | None:
+        """Longest time of what is under way: loading a runner is not the job's own time."""
+        if not self.waiting or not self.waiting[0].timeout:
+            return None
+        return self.waiting[0].timeout + (0 if self.waiting[0].context in self.loaded else LOADING)
 
 
 class Crew:
@@ -132,19 +141,16 @@ class Crew:
             return []
         until = None if timeout is None else time.monotonic() + timeout
         while True:
-            outcomes = self._late()
-            pause = self._pause(until) if not outcomes else 0
-            for key, _ in self._selector.select(pause):
+            outcomes = []
+            for key, _ in self._selector.select(self._pause(until)):
                 outcomes += self._receive(key.data)
+            outcomes += self._late()
             if outcomes or (until is not None and time.monotonic() >= until):
                 return outcomes
 
     def _pause(self, until: float | None) -> float | None:
-        moments = [
-            slot.since + slot.waiting[0].timeout
-            for slot in self._slots
-            if slot.waiting and slot.waiting[0].timeout
-        ]
+        limits = [(slot.since, slot.limit()) for slot in self._slots]
+        moments = [since + limit for since, limit in limits if limit]
         if until is not None:
             moments.append(until)
         return max(0.0, min(moments) - time.monotonic()) if moments else None
@@ -153,22 +159,24 @@ class Crew:
         outcomes = []
         try:
             while True:
-                outcome = Outcome(*pickle.loads(slot.connection.recv_bytes()))
-                now = time.monotonic()
-                slot.usual = 0.5 * (slot.usual + now - slot.since)
+                data, now = slot.connection.recv_bytes(), time.monotonic()
+                if data:
+                    outcomes.append(Outcome(*pickle.loads(data)))
+                    slot.usual = 0.5 * (slot.usual + now - slot.since)
+                    slot.waiting.popleft()
+                else:
+                    slot.loaded.add(slot.waiting[0].context)
                 slot.since = now
-                slot.waiting.popleft()
-                outcomes.append(outcome)
                 if not slot.connection.poll(0):
                     return outcomes
         except (EOFError, OSError):
             return outcomes + self._bury(slot, LOST)
 
     def _late(self) -> list[Outcome]:
-        """End workers whose job has taken too long."""
+        """End workers whose job has taken too long; what they have sent has been received before."""
         now, outcomes = time.monotonic(), []
         for slot in list(self._slots):
-            limit = slot.waiting[0].timeout if slot.waiting else None
+            limit = slot.limit()
             if limit and now - slot.since >= limit:
                 outcomes += self._bury(slot, TIMEOUT)
         return outcomes

@@ -17,13 +17,19 @@ def job_logger(path: Path) -> logging.Logger:
     return logger
 
 
-def run_logger(path: Path, verbose: bool) -> logging.Logger:
-    """Make the logger of a run: everything to its file, and warnings to the terminal if verbose."""
+def run_logger(path: Path) -> logging.Logger:
+    """Make the logger of a run; what is for the terminal as well is said by the display."""
     logger = logging.Logger("run", logging.INFO)
     to_file = logging.FileHandler(path, encoding="utf-8")
     to_file.setFormatter(LINE)
     logger.addHandler(to_file)
     return logger
+
+
+def close_logger(logger: logging.Logger) -> None:
+    """Close the files of a logger."""
+    for handler in logger.handlers:
+        handler.close()
 
 
 class StepLog:

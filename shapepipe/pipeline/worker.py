@@ -7,8 +7,10 @@ started it goes away, it ends at once, together with any program that it is runn
 from __future__ import annotations
 
 import faulthandler
+import fcntl
 import os
 import pickle
+import resource
 import signal
 import sys
 import threading
@@ -32,6 +34,9 @@ def main(pipe: int, lifeline: int) -> None:
     """
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # a core file for each of a million jobs would fill any disk
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    _be_killed_with_parent(lifeline)
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     connection, contexts = Connection(pipe), {}
     while True:
@@ -39,9 +44,22 @@ def main(pipe: int, lifeline: int) -> None:
             path, task = pickle.loads(connection.recv_bytes())
         except EOFError:
             break
-        outcome = _do(contexts, path, Task(*task))
+        outcome = _do(contexts, path, Task(*task), connection)
         connection.send_bytes(pickle.dumps(tuple(outcome)))
     os._exit(0)
+
+
+def _be_killed_with_parent(lifeline: int) -> None:
+    """Let the kernel kill this process group when the parent ends (Linux).
+
+    A job inside of a C function that holds the interpreter's lock would keep the thread below, which
+    does the same on every system, from running.
+    """
+    if hasattr(fcntl, "F_SETSIG"):
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
 
 
 def _end_with_parent(lifeline: int) -> None:
@@ -50,7 +68,7 @@ def _end_with_parent(lifeline: int) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _do(contexts: dict, path: str, task: Task) -> Outcome:
+def _do(contexts: dict, path: str, task: Task, connection: Connection) -> Outcome:
     context = contexts.get(path)
     if context is None:
         try:
@@ -58,6 +76,7 @@ def _do(contexts: dict, path: str, task: Task) -> Outcome:
         except Exception as error:  # noqa: BLE001 (whatever an import raises must come back as an outcome)
             reason = f"the runner cannot be loaded in the worker: {type(error).__name__}: {error}"
             return Outcome(task.step, task.row, FAILED, 0.0, 0.0, 0, 0.0, error=reason)
+        connection.send_bytes(b"")  # the job's own time starts now
     outcome = run_job(context, task)
     printed = _printed()
     if not printed:
