@@ -265,7 +265,8 @@ def find_hdu(path, hdus: fits.HDUList, hdu: int | str | None, need_pixels: bool 
     try:
         found = hdus[hdu]
     except (IndexError, KeyError):
-        raise BadInput(path, f"HDU {hdu} is missing", f"one of {describe(hdus)}") from None
+        damage = _after_last(hdus)
+        raise BadInput(path, f"HDU {hdu} is missing{damage}", f"one of {describe(hdus)}") from None
     if need_pixels and not _has_pixels(found):
         raise BadInput(path, f"HDU {hdu} holds no image", f"one of {describe(hdus)}")
     return found
@@ -300,6 +301,15 @@ def check_complete(path, hdus: fits.HDUList, unit) -> None:
 def describe(hdus: fits.HDUList) -> str:
     """List HDUs in one line, such as ``0 (no data), 1 CCD_R (2048 x 1489)``."""
     return ", ".join(_describe_one(i, hdu) for i, hdu in enumerate(hdus))
+
+
+def _after_last(hdus):
+    """Say whether something that is no HDU follows the last one: a header that was cut short."""
+    place = hdus[-1].fileinfo()
+    if place is None or place["file"].compression:
+        return ""
+    rest = place["file"].size - place["datLoc"] - place["datSpan"]
+    return f"; {rest} bytes after the last HDU are cut short or damaged" if rest > 0 else ""
 
 
 def _describe_one(number, hdu):

@@ -28,7 +28,10 @@ _COLUMN_CARDS = ("TTYPE", "TFORM", "TUNIT", "TDISP", "TDIM", "TNULL", "TSCAL", "
 
 
 def read(
-    path: str | Path, hdu: int | str | None = None, columns: Sequence[str] | None = None
+    path: str | Path,
+    hdu: int | str | None = None,
+    columns: Sequence[str] | None = None,
+    rows: slice = slice(None),
 ) -> Table:
     """Read the objects of a catalogue.
 
@@ -40,6 +43,8 @@ def read(
         Default LDAC_OBJECTS, or the first table where there is none of that name.
     columns : sequence of str, optional
         Read these columns only.
+    rows : slice, optional
+        Read these rows only.
 
     Returns
     -------
@@ -57,7 +62,8 @@ def read(
         fits.check_complete(path, hdus, unit)
         names = list(unit.columns.names) if columns is None else list(columns)
         check_columns(path, unit.columns.names, names)
-        return Table([_column(unit, name) for name in names], meta=_cards(unit.header), copy=False)
+        found = [_column(unit, name, rows) for name in names]
+        return Table(found, meta=_cards(unit.header), copy=False)
 
 
 def count(path: str | Path, hdu: int | str | None = None) -> int:
@@ -66,6 +72,12 @@ def count(path: str | Path, hdu: int | str | None = None) -> int:
         unit = _find_table(path, hdus, hdu)
         fits.check_complete(path, hdus, unit)
         return int(unit.header["NAXIS2"])
+
+
+def read_columns(path: str | Path, hdu: int | str | None = None) -> list[str]:
+    """Names of the columns of a catalogue, without reading them; errors as for `read`."""
+    with fits.open_hdus(path, memmap=True) as hdus:
+        return list(_find_table(path, hdus, hdu).columns.names)
 
 
 def read_header(path: str | Path) -> afits.Header:
@@ -154,8 +166,8 @@ def _find_table(path, hdus, hdu):
     return (named or plain)[0]
 
 
-def _column(unit, name):
-    data = np.asarray(unit.data[name]) if unit.data is not None else np.array([])
+def _column(unit, name, rows):
+    data = np.asarray(unit.data[name][rows]) if unit.data is not None else np.array([])
     data = data.astype(data.dtype.newbyteorder("="))  # own memory: the file is closed after
     number = unit.columns.names.index(name) + 1
     written = unit.header.get(f"TUNIT{number}", "")
@@ -215,7 +227,15 @@ def _header_text(path):
 
 
 def _header_as_text(header):
-    return (header or afits.Header()).tostring(sep="", endcard=True, padding=True)
+    """Cards as text, those with which any FITS header must begin put first (PSFEx reads them)."""
+    first = {"SIMPLE": True, "BITPIX": -32, "NAXIS": 2, "NAXIS1": 1, "NAXIS2": 1}
+    cards = header.copy() if header is not None else afits.Header()
+    for name in first:
+        first[name] = cards.get(name, first[name])
+        cards.remove(name, ignore_missing=True)
+    whole = afits.Header(first)
+    whole.extend(cards, end=True)
+    return whole.tostring(sep="", endcard=True, padding=True)
 
 
 def _header_hdu(text):

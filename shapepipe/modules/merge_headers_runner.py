@@ -1,6 +1,7 @@
 """One table of the WCS of all CCDs of all exposures, for the stacks that are made of them."""
 
 import os
+import pickle
 import re
 import shutil
 
@@ -59,7 +60,7 @@ def read_headers(path):
     """
     try:
         entries = np.load(path, allow_pickle=True)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise BadInput(path, f"holds no headers: {error}", "an array of split_exp_runner") from None
     if entries.dtype != object or not all(isinstance(e, dict) and "WCS" in e for e in entries):
         raise BadInput(path, "holds no WCS entries", "an array of split_exp_runner")

@@ -223,6 +223,7 @@ def _keep(job, opts):
     if n_sources == 0:
         _blame_input(job)
         raise NoUsableData(f"SExtractor found no source in {job.inputs['image'].name}")
+    _check_columns(job, opts, written)
     undated.forget_dates(written)
     metrics = {"n_sources": n_sources}
     if opts.make_post_process:
@@ -267,3 +268,13 @@ def _blame_input(job):
     for role in ("weight", "detection_weight"):
         if role in job.inputs and not np.any(fits.read_image(job.inputs[role]) > 0):
             raise NoUsableData(f"no pixel has a weight above 0 in {job.inputs[role].name}")
+
+
+def _check_columns(job, opts, written):
+    """Refuse names that SExtractor did not know and passed over with a warning."""
+    lines = (job.scratch / "default.param").read_text(encoding="utf-8").splitlines()
+    wanted = [re.split(r"[\s(#]", line.strip(), maxsplit=1)[0] for line in lines]
+    there = ldac.read_columns(written)
+    unknown = [name for name in wanted if name and name not in there]
+    if unknown:
+        raise BadInput(opts.dot_param_file, f"SExtractor knows no column {', '.join(unknown)}")

@@ -73,8 +73,8 @@ def split_exp_runner(job, opts: SplitExpOptions):
         if "image" in name:
             metrics["worst_sip_mas"] = _split_image(job, opts, name, mosaic)
         else:
-            for ccd, (_, data, header) in enumerate(_read(job, opts, mosaic)):
-                data = as_flags(mosaic, data) if "flag" in name else data
+            for ccd, (where, data, header) in enumerate(_read(job, opts, mosaic)):
+                data = as_flags(where, data) if "flag" in name else data
                 fits.write_image(_product(job, name, ccd), data, header)
     return metrics
 

@@ -69,7 +69,9 @@ def test_image_header_is_copied_to_the_byte(tmp_path):
     header["HISTORY"] = "input image 2228303p.fits 40 extension(s)"
     ldac.write(tmp_path / "a.fits", catalogue(), header=header)
     ldac.write(tmp_path / "b.fits", catalogue(2), header_of=tmp_path / "a.fits")
-    assert ldac.read_header(tmp_path / "b.fits").tostring() == header.tostring()
+    found = ldac.read_header(tmp_path / "b.fits")
+    assert list(found)[:5] == ["SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2"]
+    assert found[5:].tostring() == header.tostring()
     with afits.open(tmp_path / "a.fits") as one, afits.open(tmp_path / "b.fits") as other:
         assert one[1].data.tobytes() == other[1].data.tobytes()
         assert [hdu.name for hdu in other] == ["PRIMARY", "LDAC_IMHEAD", "LDAC_OBJECTS"]
