@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from shapepipe.errors import NoUsableData, ShapePipeError
-from shapepipe.pipeline.logs import job_logger
+from shapepipe.pipeline.logs import close_logger, job_logger
 from shapepipe.pipeline.program import ProgramResult, call_program
 from shapepipe.pipeline.runner import Runner
 
@@ -334,8 +334,7 @@ def _collect_log(job, scratch, context, task, status) -> str:
     path = os.path.join(scratch, LOG_FILE)
     if job is None or "log" not in job.__dict__:
         return ""
-    for handler in job.log.handlers:
-        handler.close()
+    close_logger(job.log)
     try:
         if status == FAILED:
             os.makedirs(context.logs, exist_ok=True)

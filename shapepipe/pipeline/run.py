@@ -23,7 +23,7 @@ from shapepipe.errors import ConfigurationError, RunRefused
 from shapepipe.pipeline.config import RunConfig, load_config, secondary_files
 from shapepipe.pipeline.dispatch import Pool, make_pool
 from shapepipe.pipeline.flow import Flow
-from shapepipe.pipeline.logs import run_logger
+from shapepipe.pipeline.logs import close_logger, run_logger
 from shapepipe.pipeline.plan import make_plan
 from shapepipe.pipeline.progress import Display, NoDisplay
 from shapepipe.pipeline.records import RUN_FILE, RunDirectory, RunList, this_machine
@@ -191,36 +191,37 @@ def execute(plan: Plan, *, command: Sequence[str] = (), allow_change: bool = Fal
 
 def _go(plan: Plan, display) -> Result:
     config, directory = plan.config, plan.directory
-    log = run_logger(
-        directory.path / "logs" / f"{config.file.log_name}.log", config.default.verbose
-    )
+    log = run_logger(directory.path / "logs" / f"{config.file.log_name}.log")
     display = display or (Display(plan) if config.default.verbose else NoDisplay())
-    flow, stopped = Flow(plan, log, display), ""
-    pool = open_pool(config, directory.scratch)
-    status = None
     try:
-        with _termination_interrupts(), display:
+        flow = Flow(plan, log, display)
+        result = _drive_to_the_end(plan, flow, open_pool(config, directory.scratch))
+        log.info("end of the run, exit status %d", result.exit_status)
+    finally:
+        close_logger(log)
+    display.summary(flow, result)
+    return result
+
+
+def _drive_to_the_end(plan: Plan, flow: Flow, pool: Pool) -> Result:
+    directory, status, stopped = plan.directory, None, ""
+    try:
+        with _termination_interrupts(), flow.display:
             drive(flow, pool)
     except KeyboardInterrupt:
         status, stopped = INTERRUPTED, "interrupted"
     except OSError as error:
-        status, stopped = (
-            1,
-            f"the run stopped: {error.strerror}: {error.filename or directory.path}",
-        )
-        log.error("%s", stopped)
+        where = error.filename or directory.path
+        status, stopped = 1, f"the run stopped: {error.strerror}: {where}"
+        flow.log.error("%s", stopped)
     finally:
         pool.close()
         flow.close()
         _clear(directory.scratch)
-    counts = flow.counts()
     if status is None:
         bad = any(step.count(*BAD) or step.incomplete for step in plan.steps) or flow.complaints
         status = 1 if bad else 0
-    log.info("end of the run, exit status %d", status)
-    result = Result(status, directory.path, counts, plan, stopped)
-    display.summary(flow, result)
-    return result
+    return Result(status, directory.path, flow.counts(), plan, stopped)
 
 
 def drive(flow: Flow, pool: Pool) -> None:
