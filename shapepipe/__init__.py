@@ -4,6 +4,7 @@ What the author of a runner needs stands here; `shapepipe.run(path)` runs an INI
 """
 
 from shapepipe.errors import BadInput, ConfigurationError, NoUsableData, ProgramFailed
+from shapepipe.pipeline.legacy import module_runner
 from shapepipe.pipeline.options import (
     Address,
     Folder,
@@ -34,6 +35,7 @@ __all__ = [
     "Result",
     "RowsOptions",
     "Section",
+    "module_runner",
     "option",
     "read_sections",
     "run",

@@ -74,6 +74,8 @@ def trial(
 
 def _options(runner: Runner, texts: dict[str, str]):
     names = spellings(runner.options)
+    if runner.options.model_config.get("extra") == "allow":
+        names = {key.lower(): key.lower() for key in texts} | names
     unknown = [key for key in texts if key.lower() not in names]
     if unknown:
         raise ConfigurationError([f"{key}: unknown option{nearest(key, names)}" for key in unknown])

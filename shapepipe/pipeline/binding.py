@@ -100,13 +100,17 @@ def _roles(plan: Plan, step: PlannedStep) -> list[tuple[Input, str, str, bool]]:
         exts = exts or plan.config.file.file_ext
     patterns = list(patterns or (item.pattern or item.role for item in inputs))
     patterns += opts.add_file_pattern or []
+    declared = [item.ext for item in inputs]
+    if step.runner.open_inputs:
+        inputs = [Input(f"{k}:{pattern}", pattern) for k, pattern in enumerate(patterns)]
+        declared = declared[:1] if len(set(declared)) == 1 else declared
     if len(patterns) != len(inputs):
         roles = ", ".join(item.role for item in inputs)
         raise ConfigurationError(
             f"{at(plan, step)} FILE_PATTERN: {len(patterns)} patterns ({', '.join(patterns)}) for "
             f"{len(inputs)} inputs ({roles}); the section's options decide which inputs there are"
         )
-    exts = list(exts or (item.ext for item in inputs))
+    exts = list(exts or declared)
     exts += opts.add_file_ext or []
     if len(exts) == 1:
         exts *= len(inputs)

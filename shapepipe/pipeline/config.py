@@ -284,6 +284,8 @@ def _read_section(ini, name, cls, items, complaints, warnings, shared=frozenset(
             texts[names[key]], origins[names[key]] = value.text, value.origin
         elif key in retired:
             warnings.append(f"{where}: no longer does anything: {retired[key]}")
+        elif cls.model_config.get("extra") == "allow":
+            texts[key], origins[key] = value.text, value.origin
         elif key not in shared:
             complaints.append(f"{where}: unknown option{nearest(key.upper(), _shown(names))}")
     instance, wrongs = check_values(cls, texts)
@@ -311,6 +313,7 @@ def _read_steps(ini, values, origins, complaints, warnings) -> list[StepConfig]:
         r.name: sum(1 for other in runners if other and other.name == r.name) for r in runners if r
     }
     steps, used = [], set(SECTIONS)
+    texts = {name: {key: item.text for key, item in keys.items()} for name, keys in values.items()}
     for written, runner in zip(modules, runners, strict=True):
         if runner is None:
             used.add(written.upper())
@@ -323,6 +326,7 @@ def _read_steps(ini, values, origins, complaints, warnings) -> list[StepConfig]:
             ini, section, runner.options, values.get(section, {}), complaints, warnings
         )
         if opts is not None:
+            opts = opts.placed(section, texts)
             steps.append(StepConfig(label, written, runner, section, opts, where))
     complaints += _unknown_sections(ini, values, used, runners, folders, warnings)
     return steps

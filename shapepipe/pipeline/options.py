@@ -218,6 +218,10 @@ class Options(Section):
         """Files that the named files name in turn; they count in the fingerprint as well."""
         return []
 
+    def placed(self, section: str, texts: dict[str, dict[str, str]]) -> Options:
+        """Options that know their section and the text of the whole INI file, if they need to."""
+        return self
+
 
 class RowsOptions(Options):
     """Options of a runner of scope `rows`."""
@@ -350,7 +354,11 @@ def check_values(
     complaints : dict of str to str
         What is wrong, by field name.
     """
-    given = {name: prepare(cls.model_fields[name], text) for name, text in texts.items()}
+    fields = cls.model_fields
+    given = {
+        name: prepare(fields[name], text) if name in fields else text
+        for name, text in texts.items()
+    }
     try:
         return cls(**given), {}
     except ValidationError as error:

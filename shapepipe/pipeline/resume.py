@@ -142,15 +142,14 @@ def gathered_marks(step: PlannedStep, key) -> list[str]:
     list of str
         Each file for a step of one job; for a step of many, one digest instead of many lists.
     """
-    keys = [
-        key(path, identity(path))
-        for paths in gathered_paths(step).values()
-        for path in paths.values()
+    marks = [
+        (path, identity(path)) for paths in gathered_paths(step).values() for path in paths.values()
     ]
-    if not keys or step.runner.scope == "all":
-        return keys
-    digest = hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:16]
-    return [f"*/{len(keys)} gathered files:{len(keys)}:{digest}"]
+    if not marks or step.runner.scope == "all":
+        return [key(path, mark) for path, mark in marks]
+    text = "\n".join(sorted(f"{path}:{mark}" for path, mark in marks))
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return [f"*/{len(marks)} gathered files:{len(marks)}:{digest}"]
 
 
 def gathered_paths(step: PlannedStep) -> dict[str, dict[str, str]]:
@@ -183,6 +182,7 @@ def take_fingerprint(plan: Plan, step: PlannedStep) -> None:
             values[name] = ", ".join(f"{folder} ({_listing_digest(folder)})" for folder in value)
         else:
             values[name] = str(value)
+    values |= step.opts.model_extra or {}
     for path in step.opts.secondary_files():
         values[f"file {path.name}"] = f"{path} ({_content_digest(path)})"
     step.print_values = values

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, ClassVar, get_type_hints
 
 from shapepipe.errors import ConfigurationError
 from shapepipe.pipeline.options import Options, nearest
@@ -146,6 +146,8 @@ class Runner:
     version: str = "1.0"
     merge: Callable | None = None
     reference: str = field(default="", compare=False)
+    open_inputs: ClassVar[bool] = False
+    """Whether the patterns alone say what the inputs are, and how many."""
 
     def __call__(self, job, opts):
         """Do the work of one job."""

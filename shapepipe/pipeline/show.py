@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from shapepipe.errors import RunRefused
 from shapepipe.pipeline.config import RunConfig
 from shapepipe.pipeline.options import WIRING, bounds_text, default_text, type_text
 from shapepipe.pipeline.records import RUN_FILE, RunDirectory, RunList
@@ -49,7 +48,7 @@ def values(config: RunConfig) -> None:
 
 
 def _add_values(table, name, section, origins, left_out) -> None:
-    for field in type(section).model_fields:
+    for field in (*type(section).model_fields, *(section.model_extra or {})):
         if field in left_out:
             continue
         value = getattr(section, field)
@@ -160,16 +159,17 @@ def count_records(directory: RunDirectory) -> dict[str, dict[str, int]]:
 
     Lines are taken apart as bytes, since a run may have millions of them.
     """
-    newest: dict[bytes, bytes] = {}
-    path = directory.path / "outcomes.jsonl"
-    if path.is_file():
+    newest: dict[bytes, tuple[int, bytes]] = {}
+    for path in directory.outcome_files():
         with open(path, "rb") as stream:
             for raw in stream:
                 if raw.startswith(b'{"step":"') and raw.endswith(b"\n"):
-                    head = raw.split(b'"', 12)
-                    newest[head[3] + b"\0" + head[11]] = head[7]
+                    head = raw.split(b'"', 14)
+                    key, attempt = head[3] + b"\0" + head[11], int(head[14][1:].split(b",", 1)[0])
+                    if key not in newest or newest[key][0] <= attempt:
+                        newest[key] = attempt, head[7]
     counts: dict[str, Counter] = defaultdict(Counter)
-    for key, status_ in newest.items():
+    for key, (_, status_) in newest.items():
         counts[key.partition(b"\0")[0].decode()][status_.decode()] += 1
     return {label: dict(counter) for label, counter in counts.items()}
 
@@ -190,17 +190,11 @@ def status(directory: RunDirectory, counts: dict[str, dict[str, int]]) -> None:
         table.add_row(label, *(str(done.get(name, "-")) for name in names), "yes" if note else "no")
     console = _console()
     console.print(table)
-    owner = _owner(directory)
-    console.print(f"running: {owner}" if owner else "not running", soft_wrap=True)
-
-
-def _owner(directory: RunDirectory) -> str:
-    try:
-        directory.acquire()
-    except RunRefused as refused:
-        return str(refused).partition(" is being run by ")[2]
-    directory.close()
-    return ""
+    owners = directory.owners()
+    for owner in owners:
+        console.print(f"running: {owner}", soft_wrap=True)
+    if not owners:
+        console.print("not running", soft_wrap=True)
 
 
 def report(directory: RunDirectory) -> None:
@@ -238,7 +232,9 @@ def _newest_lines(directory: RunDirectory) -> list[dict]:
     newest = {}
     for line in directory.lines():
         if "status" in line:
-            newest[line["step"], line["number"]] = line
+            key = line["step"], line["number"]
+            if key not in newest or newest[key]["try"] <= line["try"]:
+                newest[key] = line
     return list(newest.values())
 
 
