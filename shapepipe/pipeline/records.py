@@ -2,7 +2,8 @@
 
 The record of an outcome is one line of `outcomes.jsonl`, written at once and after the products
 have their final names: it is the commit. No record, not done. A torn last line, which only a crash
-leaves, is closed when the file is next opened, and is skipped by whoever reads.
+leaves, is closed when the file is next opened, and is skipped by whoever reads. A shard of a batch
+array has a file, a lock and a scratch directory of its own; whoever looks reads all files.
 """
 
 from __future__ import annotations
@@ -55,12 +56,15 @@ class RunDirectory:
     ----------
     path : Path
         `OUTPUT_DIR/<run name>`.
+    shard : str
+        Name of the shard that this process does; empty for one that does the whole run.
     """
 
-    def __init__(self, path: Path | str):
-        self.path = Path(path)
-        self._lock = self._outcomes = None
+    def __init__(self, path: Path | str, shard: str = ""):
+        self.path, self.shard = Path(path), shard
+        self._lock = self._shared = self._outcomes = None
         self._folders: dict[str, int] = {}
+        self._common: dict[str, int] = {}
 
     def exists(self) -> bool:
         """Whether a run of this name was started before."""
@@ -75,12 +79,30 @@ class RunDirectory:
         return self.path / label / "logs"
 
     @property
+    def ending(self) -> str:
+        """What sets the files of a shard apart from those of the others."""
+        return f".{self.shard}" if self.shard else ""
+
+    @property
     def scratch(self) -> Path:
         """Where attempts work."""
-        return self.path / "tmp"
+        return self.path / "tmp" / self.shard
+
+    @property
+    def outcomes(self) -> Path:
+        """File of the records that this process writes."""
+        return self.path / f"outcomes{self.ending}.jsonl"
+
+    def outcome_files(self) -> list[Path]:
+        """All files of records: that of the run, then those of its shards."""
+        whole = self.path / OUTCOMES_FILE
+        return [path for path in (whole, *sorted(self.path.glob("outcomes.*.jsonl")))
+                if path.is_file()]  # fmt: skip
 
     def acquire(self) -> None:
-        """Take the run for this process, until it ends.
+        """Take the run, or one shard of it, for this process, until it ends.
+
+        Shards share the run: each holds its own lock alone and the run's lock with the others.
 
         Raises
         ------
@@ -88,33 +110,49 @@ class RunDirectory:
             When another process has it; says which.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = self.path / LOCK_FILE
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            owner = (
-                os.read(self._lock, 4096).decode(errors="replace").strip() or "an unknown process"
-            )
-            os.close(self._lock)
-            self._lock = None
-            raise RunRefused(f"{self.path} is being run by {owner}") from None
-        started = datetime.now().isoformat(" ", "seconds")
-        owner = f"process {os.getpid()} on {socket.gethostname()} since {started}\n"
+            if self.shard:
+                self._shared = _lock_file(lock, fcntl.LOCK_SH)
+                lock = self.path / f"{LOCK_FILE}{self.ending}"
+            self._lock = _lock_file(lock, fcntl.LOCK_EX)
+        except BlockingIOError:
+            owners = self.owners() or ["an unknown process"]
+            self._release()
+            raise RunRefused(f"{self.path} is being run by {', '.join(owners)}") from None
         os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, owner.encode(), 0)
+        os.pwrite(self._lock, this_process(self.shard).encode(), 0)
+
+    def owners(self) -> list[str]:
+        """Processes that have the run now, or shards of it."""
+        found = []
+        shards = sorted(self.path.glob(f"{LOCK_FILE}.*"))
+        for path in (*shards, self.path / LOCK_FILE):
+            try:
+                os.close(_lock_file(path, fcntl.LOCK_SH, create=False))
+            except FileNotFoundError:
+                continue
+            except BlockingIOError:
+                found.append(path.read_text(errors="replace").strip() or "an unknown process")
+        return found
 
     def open(self) -> None:
         """Open the records for writing; a torn last line is closed."""
-        path = self.path / OUTCOMES_FILE
-        self._outcomes = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._outcomes = os.open(self.outcomes, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         size = os.fstat(self._outcomes).st_size
         if size and os.pread(self._outcomes, 1, size - 1) != b"\n":
             os.write(self._outcomes, b"\n")
-        self._folders = {folder: index for index, folder in _folders(path).items()}
+        self._folders = {folder: index for index, folder in _folders(self.outcomes).items()}
 
     def close(self) -> None:
         """Close the records and let go of the run."""
-        for name in ("_outcomes", "_lock"):
+        if self._outcomes is not None:
+            os.close(self._outcomes)
+            self._outcomes = None
+        self._release()
+
+    def _release(self) -> None:
+        for name in ("_lock", "_shared"):
             descriptor = getattr(self, name)
             if descriptor is not None:
                 os.close(descriptor)
@@ -132,7 +170,7 @@ class RunDirectory:
         written = os.write(self._outcomes, data)
         if written != len(data):
             os.ftruncate(self._outcomes, os.fstat(self._outcomes).st_size - written)
-            raise OSError(28, "No space left on device", str(self.path / OUTCOMES_FILE))
+            raise OSError(28, "No space left on device", str(self.outcomes))
 
     def file_key(self, path: str, identity: str) -> str:
         """Short form of an input file in a record: number of its folder, name, size and time."""
@@ -167,12 +205,15 @@ class RunDirectory:
 
     def records(self) -> dict[tuple[str, str], Record]:
         """Newest record of every unit: (step label, number) -> Record."""
-        newest = {}
+        newest: dict[tuple[str, str], Record] = {}
         for line in self.lines():
             if "status" in line:
-                newest[line["step"], line["number"]] = Record(
+                key, attempt = (line["step"], line["number"]), line.get("try", 1)
+                if key in newest and newest[key].attempt > attempt:
+                    continue
+                newest[key] = Record(
                     line["status"],
-                    line.get("try", 1),
+                    attempt,
                     line.get("print", ""),
                     tuple(line.get("in", ())),
                     tuple(line.get("out", ())),
@@ -181,20 +222,32 @@ class RunDirectory:
         return newest
 
     def lines(self) -> Iterator[dict]:
-        """All whole lines of the records, oldest first."""
-        path = self.path / OUTCOMES_FILE
-        if not path.is_file():
-            return
-        with open(path, "rb") as stream:
-            for raw in stream:
-                try:
-                    yield json.loads(raw)
-                except ValueError:
-                    continue
+        """All whole lines of the records: oldest first within a file, the run's own file first.
+
+        Of two lines of one unit that with the higher `try` is the newer one, whatever its file.
+        Folders are numbered as in `folders`.
+        """
+        for path in self.outcome_files():
+            table: dict[str, str] = {}
+            for line in _read_lines(path):
+                if "folder" in line:
+                    there, here = line["folder"], self._common_index(line["path"])
+                    if there != here:
+                        table[str(there)] = str(here)
+                elif table and "in" in line:
+                    line["in"] = [_renumber(entry, table) for entry in line["in"]]
+                yield line
 
     def folders(self) -> dict[int, str]:
         """Folders that records name by number."""
-        return _folders(self.path / OUTCOMES_FILE)
+        for path in self.outcome_files():
+            for folder in _folders(path).values():
+                self._common_index(folder)
+        return {index: folder for folder, index in self._common.items()}
+
+    def _common_index(self, folder: str) -> int:
+        """Number of a folder that holds for all files, as long as this object lives."""
+        return self._common.setdefault(folder, len(self._common))
 
     def finish_step(self, label: str, counts: dict[str, int], products: int) -> None:
         """Note that a step has come to its end; this is what `last:` looks for."""
@@ -213,6 +266,39 @@ class RunDirectory:
             return json.loads((self.path / label / FINISHED_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
+
+
+def _lock_file(path: Path, kind: int, create: bool = True) -> int:
+    """Open and lock a file, or say at once that somebody else has it (BlockingIOError)."""
+    descriptor = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o644)
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def this_process(shard: str = "") -> str:
+    """Say which process this is, for whoever finds its lock."""
+    started = datetime.now().isoformat(" ", "seconds")
+    what = f"shard {shard}: " if shard else ""
+    return f"{what}process {os.getpid()} on {socket.gethostname()} since {started}\n"
+
+
+def _read_lines(path: Path) -> Iterator[dict]:
+    with open(path, "rb") as stream:
+        for raw in stream:
+            try:
+                yield json.loads(raw)
+            except ValueError:
+                continue
+
+
+def _renumber(entry: str, table: dict[str, str]) -> str:
+    """Name the folder of an input by the number that holds for all files of records."""
+    folder, slash, name = entry.partition("/")
+    return f"{table.get(folder, folder)}{slash}{name}"
 
 
 def _folders(path: Path) -> dict[int, str]:
