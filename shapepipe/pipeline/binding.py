@@ -218,6 +218,9 @@ def _find_role(plan, step, role, pattern, ext, places, wires) -> tuple[Column | 
     if sources:
         return Column(role.role, sources), False
     unbound = [k for k in wires if not plan.steps[k].bound or plan.steps[k].names_unknown()]
+    later = [product for k in unbound for product in plan.steps[k].products()]
+    if not (choose_products(pattern, ext, later, correct) or _unknown_names(plan, unbound)):
+        unbound, products = [], products + later
     after_run = [k for k in unbound if not _ended(plan.steps[k])]
     if after_run:
         step.waits |= set(after_run)
@@ -229,6 +232,10 @@ def _find_role(plan, step, role, pattern, ext, places, wires) -> tuple[Column | 
         if found is not None and found.index:
             return Column(role.role, [found]), False
     raise ConfigurationError(_nothing_found(plan, step, pattern, ext, places, products, found))
+
+
+def _unknown_names(plan: Plan, steps: list[int]) -> bool:
+    return any(plan.steps[k].names_unknown() for k in steps)
 
 
 def _ended(step: PlannedStep) -> bool:

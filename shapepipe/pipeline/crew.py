@@ -1,8 +1,8 @@
 """Supervised worker processes: each does one job at a time and is kept between jobs.
 
 A worker that dies costs the job that it was doing and no other; one that takes too long is ended
-with everything it started. This is the part that every pool has in common: the pool of one machine is a
-crew, and each rank or cluster worker has a crew of one.
+with everything it started. This is the part that every pool has in common: the pool of one machine
+is a crew, and each rank or cluster worker has a crew of one.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class Crew:
             return outcomes + self._bury(slot, LOST)
 
     def _late(self) -> list[Outcome]:
-        """End workers whose job has taken too long; what they have sent has been received before."""
+        """End workers whose job has taken too long; what they sent has been received before."""
         now, outcomes = time.monotonic(), []
         for slot in list(self._slots):
             limit = slot.limit()

@@ -119,7 +119,7 @@ class ExecutorPool:
         return outcomes
 
     def _restart(self) -> None:
-        """Start another executor, which gets what is pending; a broken one has ended its workers."""
+        """Start another executor, which gets what is pending; a broken one ended its workers."""
         self._restarts += 1
         pending = list(self._pending.values())
         self._pending.clear()

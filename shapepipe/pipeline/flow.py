@@ -21,6 +21,7 @@ from shapepipe.pipeline.job import LOST, OK, TIMEOUT, Outcome, StepContext, Task
 from shapepipe.pipeline.logs import StepLog
 from shapepipe.pipeline.match import Listing
 from shapepipe.pipeline.options import parse_duration
+from shapepipe.pipeline.records import Record
 from shapepipe.pipeline.resume import gathered_marks, gathered_paths, mark_step
 from shapepipe.pipeline.steps import BAD, GOOD, NOTHING, Plan, PlannedStep, State
 from shapepipe.pipeline.wiring import Wire
@@ -145,15 +146,27 @@ class Flow:
         step = self.plan.steps[outcome.step]
         number = step.numbers[outcome.row]
         before = self._records.get((step.label, number))
-        if before is not None:
-            for name in set(before.products) - set(outcome.products):
-                Path(step.output, name).unlink(missing_ok=True)
+        self._remove_old(step, before, outcome.products)
         self.directory.commit(self._line(step, number, outcome, before))
         self._products[step.index] += len(outcome.products)
         if outcome.status != OK:
             self._note(step, number, outcome)
         self._settle(step, outcome.row, OUTCOME_STATES[outcome.status], outcome)
         self.display.take(step, outcome)
+
+    def _remove_old(self, step: PlannedStep, before: Record | None, made=()) -> None:
+        """Remove the products of an earlier attempt that the present one does not make."""
+        for name in set(before.products) - set(made) if before else ():
+            Path(step.output, name).unlink(missing_ok=True)
+
+    def _withdraw(self, step: PlannedStep, row: int) -> None:
+        """Take back what a unit that cannot run now made before, lest a later step gather it."""
+        number = step.numbers[row]
+        before = self._records.pop((step.label, number), None)
+        if before is not None and before.products:
+            self._remove_old(step, before)
+            line = {"step": step.label, "status": "withdrawn", "number": number}
+            self.directory.commit(line | {"try": before.attempt})
 
     def _line(self, step, number, outcome, before) -> dict:
         inputs = step.inputs_of(outcome.row)
@@ -209,6 +222,8 @@ class Flow:
         """Give a unit its final state, and tell the units that need it."""
         step.state[row] = state
         self._left[step.index] -= 1
+        if outcome is None and state != State.DONE:
+            self._withdraw(step, row)
         elapsed = self._elapsed[step.index][row] + (outcome.wall if outcome else 0.0)
         for edges in self._edges.get(step.index, ()):
             later = self.plan.steps[edges.consumer]
@@ -270,6 +285,8 @@ class Flow:
                 if step.state[row] == State.TO_DO:
                     step.state[row] = state
                     self._left[step.index] -= 1
+                if step.state[row] == state:
+                    self._withdraw(step, row)
 
     def _ready_if_complete(self, step: PlannedStep, row: int) -> None:
         if self._missing[step.index][row] == 0 and step.waits <= self._ended:

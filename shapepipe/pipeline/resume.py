@@ -11,6 +11,7 @@ import json
 import os
 from pathlib import Path
 
+from shapepipe.pipeline.binding import bind
 from shapepipe.pipeline.job import EMPTY, OK, identity
 from shapepipe.pipeline.match import Listing
 from shapepipe.pipeline.options import WIRING, path_kind
@@ -33,8 +34,14 @@ def mark_done(plan: Plan, records: dict[tuple[str, str], Record], earlier: dict)
     """
     folders = {path: index for index, path in plan.directory.folders().items()}
     for step in plan.steps:
+        if not step.bound and all(_has_ended(plan.steps[k]) for k in step.waits):
+            bind(plan, step)
         if step.bound:
             mark_step(plan, step, records, earlier, folders)
+
+
+def _has_ended(step: PlannedStep) -> bool:
+    return step.bound and not step.count(State.TO_DO)
 
 
 def mark_step(plan: Plan, step: PlannedStep, records, earlier, folders) -> None:
@@ -47,8 +54,10 @@ def mark_step(plan: Plan, step: PlannedStep, records, earlier, folders) -> None:
         return
     for row, number in enumerate(step.numbers):
         record = records.get((step.label, number))
+        if _has_nothing(plan, step, row):
+            step.state[row] = State.SKIPPED
+            continue
         if record is None:
-            _skip_if_nothing(plan, step, row)
             continue
         reason = _why_again(plan, step, row, record, earlier, folders)
         if reason:
@@ -57,12 +66,19 @@ def mark_step(plan: Plan, step: PlannedStep, records, earlier, folders) -> None:
             step.state[row] = State.DONE if record.status == OK else State.DONE_EMPTY
 
 
-def _skip_if_nothing(plan, step, row) -> None:
-    """A unit without a record whose producer had nothing usable is not to do either."""
+def _has_nothing(plan, step, row) -> bool:
+    """Whether an earlier unit had nothing usable, or did not make what it makes only sometimes."""
     for column in step.columns:
         source = column.sources[column.which[row]]
-        if isinstance(source, Wire) and plan.steps[source.step].state[column.index[row]] in NOTHING:
-            step.state[row] = State.SKIPPED
+        if not isinstance(source, Wire):
+            continue
+        state = plan.steps[source.step].state[column.index[row]]
+        if state in NOTHING:
+            return True
+        if source.optional and state == State.DONE:
+            if not os.path.exists(column.path(row, step.numbers[row])):
+                return True
+    return False
 
 
 def _why_again(plan, step, row, record, earlier, folders) -> str:

@@ -292,7 +292,7 @@ def find_runner(reference: str, folders: Sequence[str] = ()) -> Runner:
     """
     where = locate_runner(reference, folders)
     if where is None:
-        known = [*list_runners(folders), *_in_tree_aliases()]
+        known = [*list_runners(folders), *_aliases(folders)]
         raise ConfigurationError(f"there is no runner {reference!r}{nearest(reference, known)}")
     module_name, attribute, path = where
     try:
@@ -324,8 +324,12 @@ def locate_runner(reference: str, folders: Sequence[str] = ()) -> tuple[str, str
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name == name:
             return point.module, point.attr, ""
-    real = _in_tree_aliases().get(name)
-    return (f"{IN_TREE}.{real}", real, "") if real else None
+    path = _aliases(folders).get(name)
+    if path is None:
+        return None
+    if path.parent == _in_tree_folder():
+        return f"{IN_TREE}.{path.stem}", path.stem, ""
+    return f"shapepipe_drop_in_{path.stem}", path.stem, str(path)
 
 
 def list_runners(folders: Sequence[str] = ()) -> list[str]:
@@ -350,17 +354,18 @@ def _in_tree_file(name: str) -> Path:
     return _in_tree_folder() / f"{name}.py" if name.endswith("_runner") else Path("/nonexistent")
 
 
-def _in_tree_aliases() -> dict[str, str]:
-    """Aliases of the runners in the tree, read from their declarations without importing them."""
-    found = {}
-    for path in sorted(_in_tree_folder().glob("*_runner.py")):
+def _aliases(folders: Sequence[str]) -> dict[str, Path]:
+    """Aliases of the runners in the tree and in folders, read without importing their files."""
+    found: dict[str, Path] = {}
+    everywhere = [Path(folder).glob("*_runner.py") for folder in (_in_tree_folder(), *folders)]
+    for path in (path for files in everywhere for path in sorted(files)):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.keyword) and node.arg == "aliases":
                 try:
                     names = ast.literal_eval(node.value)
                 except ValueError:
                     continue
-                found.update((name, path.stem) for name in names if str(name).endswith(_ENDINGS))
+                found.update((name, path) for name in names if str(name).endswith(_ENDINGS))
     return found
 
 

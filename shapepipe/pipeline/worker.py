@@ -52,8 +52,8 @@ def main(pipe: int, lifeline: int) -> None:
 def _be_killed_with_parent(lifeline: int) -> None:
     """Let the kernel kill this process group when the parent ends (Linux).
 
-    A job inside of a C function that holds the interpreter's lock would keep the thread below, which
-    does the same on every system, from running.
+    A job inside of a C function that holds the interpreter's lock would keep the thread below,
+    which does the same on every system, from running.
     """
     if hasattr(fcntl, "F_SETSIG"):
         fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())

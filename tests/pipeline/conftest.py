@@ -23,7 +23,7 @@ class Case:
     command line, in this process too, and returns (exit status, standard output, standard error).
     """
 
-    def __init__(self, folder: Path, capsys, monkeypatch):
+    def __init__(self, folder: Path, capsys=None, monkeypatch=None):
         self.folder, self._capsys, self._monkeypatch = folder, capsys, monkeypatch
         self.inputs, self.out = folder / "in", folder / "out"
         self.inputs.mkdir()
@@ -105,3 +105,9 @@ def case(tmp_path, capsys, monkeypatch) -> Case:
 def mocks() -> Path:
     """Folder with the mock runners."""
     return MOCKS
+
+
+@pytest.fixture(scope="session")
+def make_case():
+    """Make a case in a folder, for what lasts longer than a test."""
+    return Case

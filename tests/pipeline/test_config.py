@@ -313,7 +313,9 @@ def test_where_gives_the_line_of_an_option(case):
 
 def test_a_comment_may_stand_behind_a_value(tmp_path):
     path = tmp_path / "a.ini"
-    path.write_text("[FILE]\nOUTPUT_DIR = /tmp   ; where it goes\nLOG_NAME = a#b  # not a comment inside\n")
+    path.write_text(
+        "[FILE]\nOUTPUT_DIR = /tmp   ; where it goes\nLOG_NAME = a#b  # not a comment inside\n"
+    )
     values = IniText(path).values["FILE"]
     assert values["output_dir"].text == "/tmp"
     assert values["log_name"].text == "a#b"
