@@ -102,6 +102,7 @@ def _split_image(job, opts, name, mosaic):
 def _text(header):
     """Cards as they would stand in a file with this image alone, in one string."""
     cards = fits.image_cards(header)
+    cards.remove("SIMPLE", ignore_missing=True)
     cards.insert(0, ("SIMPLE", True))
     return cards.tostring()
 

@@ -1,6 +1,7 @@
 """Mosaics to CCDs: pixels, headers, flags, coordinates; and the ways in which a mosaic is bad."""
 
 import gzip
+import subprocess
 
 import numpy as np
 import pytest
@@ -122,6 +123,18 @@ def test_images_without_distortion_keep_their_header(tmp_path):
     assert outcome.metrics["worst_sip_mas"] == 0
     header = fits.read_header(tmp_path / "run/output" / f"image{NUMBER}-1.fits")
     assert header["CTYPE1"] == "RA---TAN" and "A_ORDER" not in header
+
+
+@pytest.mark.programs("fpack")
+def test_single_image_packed_by_fpack_gives_a_sound_header(tmp_path):
+    """Such a header brings SIMPLE along; the text that is kept has it once, at the start."""
+    fits.write_image(tmp_path / f"image{NUMBER}.fits", pixels("image", 1), ccd_header(1))
+    subprocess.run(["fpack", f"image{NUMBER}.fits"], cwd=tmp_path, check=True)
+    options = {"OUTPUT_SUFFIX": "image", "N_HDU": "1"}
+    outcome = split(tmp_path, options, image=tmp_path / f"image{NUMBER}.fits.fz")
+    assert outcome.status == "ok", outcome.error
+    (entry,) = np.load(tmp_path / "run/output" / f"headers{NUMBER}.npy", allow_pickle=True)
+    assert entry["header"].startswith("SIMPLE  =") and entry["header"].count("SIMPLE  =") == 1
 
 
 def test_extensions_can_be_chosen_by_name(tmp_path):
