@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import BinaryIO
 
 LINE = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S")
 
@@ -37,7 +38,7 @@ class StepLog:
 
     def __init__(self, path: Path):
         self.path = path
-        self._stream = None
+        self._stream: BinaryIO | None = None
 
     def add(self, title: str, text: str) -> tuple[int, int]:
         """Append the log of one job; return where it starts and how long it is, in bytes."""

@@ -68,7 +68,7 @@ def make_plan(
 def _planned(plan: Plan, config: StepConfig) -> list[PlannedStep]:
     """A step; two where jobs share the rows of a catalogue: the shares, and their merging."""
     chunks = config.opts.chunks if config.runner.scope == "rows" else 1
-    steps = []
+    steps: list[PlannedStep] = []
     for shares in [chunks, 1] if chunks > 1 else [1]:
         step = PlannedStep(len(plan.steps) + len(steps), config, config.opts, "", shares=shares)
         step.output, step.only = str(plan.directory.output(step.label)), plan.only

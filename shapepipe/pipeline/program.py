@@ -105,7 +105,9 @@ class _Ends:
     """Keeps the first and the last lines of a stream of any length."""
 
     def __init__(self, lines: int):
-        self.head, self.tail, self.room = [], deque(maxlen=lines // 2), lines // 2
+        self.room = lines // 2
+        self.head: list[str] = []
+        self.tail: deque[str] = deque(maxlen=self.room)
         self.left_out = 0
 
     def read(self, stream):
