@@ -1,7 +1,7 @@
 """Benchmarks: matching of files, dispatch of jobs, moments of stamps, shapes of galaxies.
 
 Each benchmark is a function that returns {name: (value, unit)}; the smaller the value the better.
-Called by `scripts/bench`; results are kept in `scripts/bench.d/results.jsonl`, one line for each figure.
+Called by `scripts/bench`; results are kept in `results.jsonl` beside it, one line for each figure.
 """
 
 from __future__ import annotations
