@@ -309,7 +309,9 @@ def _after_last(hdus):
     if place is None or place["file"].compression:
         return ""
     rest = place["file"].size - place["datLoc"] - place["datSpan"]
-    return f"; {rest} bytes after the last HDU are cut short or damaged" if rest > 0 else ""
+    if rest > 0:
+        return f"; {rest} bytes after the last HDU are cut short or damaged"
+    return "; the last HDU is cut short" if rest <= -BLOCK else ""
 
 
 def _describe_one(number, hdu):
@@ -340,6 +342,11 @@ def _explain(path, error, caught):
         return f"is not a FITS file; it begins with {head[:24]!r}"
     if head.startswith(b"\x1f\x8b") and not _unpacks(path):
         return "is a gzip file that was cut short or damaged"
+    if head.startswith(b"\x1f\x8b"):
+        with gzip.open(path) as packed:
+            head = packed.read(80)
+        if not head.startswith(b"SIMPLE"):
+            return f"is a gzip file of something that is not FITS; it begins with {head[:24]!r}"
     said = " ".join(str(error).split()) or type(error).__name__
     notes = [" ".join(str(w.message).split()) for w in caught if "truncated" in str(w.message)]
     return "cannot be read as FITS: " + "; ".join([said, *notes])[:300]

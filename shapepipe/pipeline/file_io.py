@@ -164,9 +164,11 @@ class FITSCatalog(BaseCatalog):
         if self.file_exists() and not (overwrite or append):
             raise CatalogError(f"{self.path}: exists already (allowed: overwrite=True)")
         if image:
-            self._replace(lambda path: fits.write_image(path, data, image_header))
+            self._replace(lambda path: fits.write_image(path, np.asarray(data), image_header))
         elif append:
-            self._change(lambda hdus: hdus.append(ldac.table_hdu(_table(data, names), ext_name)))
+            self._change(
+                lambda hdus: hdus.append(ldac.table_hdu(_table(data, names), ext_name or ""))
+            )
         elif self.SEx_catalog:
             table = _table(data, names)
             self._replace(lambda path: ldac.write(path, table, header_of=sex_cat_path))

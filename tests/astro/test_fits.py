@@ -120,6 +120,13 @@ def test_cut_file_is_reported(tmp_path, name):
         fits.read_image(path)
 
 
+def test_missing_hdu_of_a_cut_file_is_put_down_to_the_cut(tmp_path):
+    path = mosaic(tmp_path / "m.fits", n_ccd=2, shape=(100, 100))
+    path.write_bytes(path.read_bytes()[:20_000])
+    with pytest.raises(BadInput, match="HDU 2 is missing; the last HDU is cut short"):
+        fits.read_image(path, 2)
+
+
 def test_file_that_lacks_only_padding_is_read(tmp_path):
     path = tmp_path / "a.fits"
     fits.write_image(path, ramp("f4"))
@@ -130,7 +137,8 @@ def test_file_that_lacks_only_padding_is_read(tmp_path):
 def test_files_that_are_no_fits_say_what_they_are(tmp_path):
     (tmp_path / "html.fits.fz").write_bytes(b"<html>404</html>" * 300)
     (tmp_path / "empty.fits").touch()
-    for name, problem in (("html.fits.fz", "not a FITS file; it begins with b'<html>"),
+    (tmp_path / "page.fits.gz").write_bytes(gzip.compress(b"<html>404</html>" * 300))
+    for name, problem in (("page.fits.gz", "gzip file of something that is not FITS"), ("html.fits.fz", "not a FITS file; it begins with b'<html>"),
                           ("empty.fits", "is empty"), ("none.fits", "no such file"),
                           (".", "is a directory")):  # fmt: skip
         with pytest.raises(BadInput, match=problem):
