@@ -138,9 +138,14 @@ def test_files_that_are_no_fits_say_what_they_are(tmp_path):
     (tmp_path / "html.fits.fz").write_bytes(b"<html>404</html>" * 300)
     (tmp_path / "empty.fits").touch()
     (tmp_path / "page.fits.gz").write_bytes(gzip.compress(b"<html>404</html>" * 300))
-    for name, problem in (("page.fits.gz", "gzip file of something that is not FITS"), ("html.fits.fz", "not a FITS file; it begins with b'<html>"),
-                          ("empty.fits", "is empty"), ("none.fits", "no such file"),
-                          (".", "is a directory")):  # fmt: skip
+    said = {
+        "page.fits.gz": "gzip file of something that is not FITS",
+        "html.fits.fz": "not a FITS file; it begins with b'<html>",
+        "empty.fits": "is empty",
+        "none.fits": "no such file",
+        ".": "is a directory",
+    }
+    for name, problem in said.items():
         with pytest.raises(BadInput, match=problem):
             fits.read_image(tmp_path / name)
 
