@@ -1,8 +1,8 @@
 """The Gaussian fit of a batch: damped Newton steps, sheared types from the predicted solution.
 
-The unsheared image is fitted from a round start.  The full Hessian at the solution and the shear
-derivative of the gradient give the analytic response dp/dg by one linear solve; it predicts the
-solutions of the sheared images so well that one or two further passes complete each of them.
+The unsheared image is fitted from its weighted moments.  The full Hessian at the solution and the
+shear derivative of the gradient give the analytic response dp/dg by one linear solve; it predicts
+the solutions of the sheared images so well that one or two passes complete each of them.
 Derivatives are in `normal`; images come from `metacal`.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from .flags import ShapeFlag
 from .gaussian import compiled
+from .moments import scratch_arrays, sky_moments
 from .normal import evaluate, workspace
 from .response import shear_slopes
 
@@ -52,10 +53,9 @@ def fit_objects(
         responses, (H, B, 5) flags, (H, B, 5) passes.
     """
     pars, variances, s2n, response, flags, passes = out
-    work = workspace()
     solver = (np.empty(6), np.empty(6), np.empty(6), np.empty(6), np.empty((6, 6)))
-    shears = (np.empty((2, 6)), np.empty((2, 6)), np.zeros(6))
     matrices = (np.empty((6, 6)), np.empty((6, 6)), np.empty((6, 6)), np.empty((6, 6)))
+    tools = (workspace(), solver, matrices, scratch_arrays())
     own = prior.copy()
     for b in range(len(offsets) - 1):
         first, last = offsets[b], offsets[b + 1]
@@ -67,175 +67,138 @@ def fit_objects(
             epochs[4][first:last],
         )
         own[0] = prior_sigma[b]
+        model = (weight[first:last], mine, own, table)
         for h in range(len(pars)):
             if not np.any(mine[0]):
                 flags[h, b, :] = NO_EPOCH
                 continue
-            result = (
-                pars[h, b],
-                variances[h, b],
-                s2n[h, b],
-                response[h, b],
-                flags[h, b],
-                passes[h, b],
-            )
-            guess = pars[0, b, 0]
+            # slices taken one by one stay contiguous to the compiler, which vectorises the rows
+            other = images[len(images) - 1 - h]
             _fit_types(
-                images[h, :, first:last],
-                images[len(images) - 1 - h, :, first:last],
-                weight[first:last],
-                mine,
-                own,
-                table,
+                (images[h, 0, first:last], images[h, 1, first:last], images[h, 2, first:last]),
+                (other[0, first:last], other[1, first:last], other[2, first:last]),
+                model,
                 (step, tolerance, limit, gain),
-                (h > 0 and flags[0, b, 0] == 0, guess),
-                work,
-                solver,
-                matrices,
-                shears,
-                result,
+                tools,
+                (
+                    pars[h, b],
+                    variances[h, b],
+                    s2n[h, b],
+                    response[h, b],
+                    flags[h, b],
+                    passes[h, b],
+                ),
             )
 
 
 @compiled
-def _fit_types(
-    images,
-    partner,
-    weight,
-    epochs,
-    prior,
-    table,
-    control,
-    start,
-    work,
-    solver,
-    matrices,
-    shears,
-    out,
-):
+def _fit_types(images, partner, model, control, tools, out):
     """The five types of one object for one half of the noise pair; `partner` is the other half."""
-    step, tolerance, limit, gain = control
+    step, _, _, gain = control
     pars, variances, s2n, response, flags, passes = out
-    data = images[0]
-    gauss, hess = matrices[0], matrices[1]
-    p = pars[0]
-    if start[0]:
-        p[:] = start[1]
-    else:
-        _round_start(p, data, weight, epochs, prior, table, work, solver, matrices)
-    none = shears[2]
-    flags[0], passes[0] = _solve(
-        p,
-        data,
-        data,
-        0.0,
-        none,
-        weight,
-        epochs,
-        prior,
-        table,
-        tolerance,
-        limit,
-        work,
-        solver,
-        matrices,
-    )
+    _, solver, matrices, _ = tools
+    weight, epochs, prior, table = model
+    data, p = images[0], pars[0]
+    gauss, hess, chol = matrices[0], matrices[1], matrices[3]
+    none = np.zeros(6)
+    _first_guess(p, data, model, tools)
+    flags[0], passes[0] = _solve(p, data, data, 0.0, none, model, control, tools)
     if flags[0] == 0:
         _errors(p, gauss, prior, gain, variances, s2n, 0, matrices[2])
-    known = flags[0] == 0 and _factor(hess, 0.0, matrices[3])
+    known = flags[0] == 0 and _factor(hess, 0.0, chol)
     if flags[0] == 0 and not known:
         flags[0] |= NO_RESPONSE
-    push, curve = shears[0], shears[1]
-    push[:] = 0.0
-    curve[:] = 0.0
+    push, curve, slope = np.zeros((2, 6)), np.zeros((2, 6)), solver[3]
     response[:] = 0.0
     for axis in range(2):
         if known:
-            shear_slopes(
-                p,
-                images[1 + axis],
-                partner[1 + axis],
-                axis,
-                weight,
-                epochs,
-                table,
-                work,
-                solver[3],
-                push[axis],
-            )
-            _substitute(matrices[3], solver[3], solver[1])
+            tilts = (images[1 + axis], partner[1 + axis])
+            shear_slopes(p, tilts, axis, weight, epochs, table, tools[0], slope, push[axis])
+            _substitute(chol, slope, solver[1])
             response[:, axis] = solver[1]
             push[axis] *= 0.5 * step * step
-            _substitute(matrices[3], push[axis], curve[axis])
+            _substitute(chol, push[axis], curve[axis])
     for t in range(1, 5):
         axis, sign = (t - 1) // 2, 1.0 if t % 2 == 1 else -1.0
-        q = pars[t]
+        q, tilt = pars[t], images[1 + axis]
         for i in range(6):
             # the minus type starts from the plus type: all second-order terms are then included
             if sign < 0.0 and flags[t - 1] == 0:
                 q[i] = pars[t - 1, i] - 2.0 * step * response[i, axis]
             else:
                 q[i] = p[i] + sign * step * response[i, axis] + curve[axis, i]
-        flags[t], passes[t] = _solve(
-            q,
-            data,
-            images[1 + axis],
-            sign * step,
-            push[axis],
-            weight,
-            epochs,
-            prior,
-            table,
-            tolerance,
-            limit,
-            work,
-            solver,
-            matrices,
-        )
+        flags[t], passes[t] = _solve(q, data, tilt, sign * step, push[axis], model, control, tools)
         if flags[t] == 0:
             _errors(q, gauss, prior, gain, variances, s2n, t, matrices[2])
 
 
 @compiled
-def _round_start(p, data, weight, epochs, prior, table, work, solver, matrices):
+def _first_guess(p, data, model, tools):
+    """Start from the moments under a round weight, or from a round object if they make no sense.
+
+    The moments are those of weight x image, so the image's covariance is (M^-1 - W^-1)^-1.
+    """
+    work, solver, _, scratch = tools
+    _, epochs, _, table = model
+    usable, jacobian, centre, extra, _ = epochs
+    cov, sums = work[3], solver[3]
+    kernel, count = 0.0, 0
+    for e in range(len(usable)):
+        if usable[e]:
+            kernel += extra[e]
+            count += 1
+    kernel /= count
+    wide = kernel + 0.5 * START_AREA
+    cov[0] = cov[1] = wide
+    cov[2] = 0.0
+    p[:] = 0.0
+    share = np.full(len(usable), 1.0 / count)
+    sky_moments(data, share, usable, jacobian, centre, p, cov, table, scratch, sums)
+    du, dv = sums[1] / sums[0], sums[2] / sums[0]
+    muu, mvv = sums[3] / sums[0] - du * du, sums[4] / sums[0] - dv * dv
+    muv = sums[5] / sums[0] - du * dv
+    inner = muu * mvv - muv * muv
+    if sums[0] > 0.0 and inner > 0.0 and muu > 0.0:
+        nu, nv, nw = mvv / inner - 1.0 / wide, muu / inner - 1.0 / wide, -muv / inner
+        outer = nu * nv - nw * nw
+        suu, svv, suv = nv / outer - kernel, nu / outer - kernel, -nw / outer
+        T = suu + svv
+        e1, e2 = (suu - svv) / T, 2.0 * suv / T
+        if outer > 0.0 and nu > 0.0 and 0.02 < T < 20.0 * wide and e1 * e1 + e2 * e2 < 0.8:
+            scale = 1.0 / (1.0 + math.sqrt(1.0 - e1 * e1 - e2 * e2))
+            p[0], p[1], p[2], p[3], p[4] = 2.0 * du, 2.0 * dv, e1 * scale, e2 * scale, T
+            both = (nv / outer + wide) * (nu / outer + wide) - suv * suv
+            p[5] = sums[0] * math.sqrt(both) / wide
+            return
+    _round_start(p, data, model, tools)
+
+
+@compiled
+def _round_start(p, data, model, tools):
     """A round object at the expected centre, with the flux that fits best."""
+    work, solver, matrices, _ = tools
+    weight, epochs, _, table = model
     p[:] = 0.0
     p[4], p[5] = START_AREA, 1.0
-    wide = prior.copy()
-    wide[1] = wide[0] = 0.0
-    wide[2], wide[3], wide[4], wide[5] = -np.inf, np.inf, -np.inf, np.inf
+    free = np.array([0.0, 0.0, -np.inf, np.inf, -np.inf, np.inf])
     grad, gauss, hess = solver[0], matrices[0], matrices[1]
-    evaluate(p, data, data, 0.0, np.zeros(6), weight, epochs, wide, table, work, grad, gauss, hess)
+    none = np.zeros(6)
+    evaluate(p, data, data, 0.0, none, (weight, epochs, free, table), work, grad, gauss, hess)
     flux = 1.0 + grad[5] / gauss[5, 5]
     p[5] = flux if abs(flux) > 1e-6 * math.sqrt(1.0 / gauss[5, 5]) else 1e-6
 
 
 @compiled
-def _solve(
-    p,
-    data,
-    tilt,
-    sign,
-    push,
-    weight,
-    epochs,
-    prior,
-    table,
-    tolerance,
-    limit,
-    work,
-    solver,
-    matrices,
-):
+def _solve(p, data, tilt, sign, push, model, control, tools):
     """Damped Newton steps to the minimum, in place; returns (flags, passes).
 
     On return matrices[0] and [1] hold the Gauss-Newton matrix and the Hessian of the last pass.
     """
+    _, tolerance, limit, _ = control
+    work, solver, matrices, _ = tools
     grad, x, q, other, chol = solver
     gauss, hess, gauss2, hess2 = matrices
-    chi2 = evaluate(
-        p, data, tilt, sign, push, weight, epochs, prior, table, work, grad, gauss, hess
-    )
+    chi2 = evaluate(p, data, tilt, sign, push, model, work, grad, gauss, hess)
     if not np.isfinite(chi2):
         return OUT_OF_RANGE, 1
     damping = 0.0
@@ -257,9 +220,7 @@ def _solve(
         if damping == 0.0 and gain < scale * (tolerance if newton else 1e-3 * tolerance):
             p[:] = q
             return 0, passes
-        trial = evaluate(
-            q, data, tilt, sign, push, weight, epochs, prior, table, work, other, gauss2, hess2
-        )
+        trial = evaluate(q, data, tilt, sign, push, model, work, other, gauss2, hess2)
         passes += 1
         for i in range(6):
             gain += damping * x[i] * x[i] * (hess[i, i] if newton else gauss[i, i])

@@ -64,7 +64,7 @@ def _measure(images, share, sigma, epochs, offsets, control, adaptive, table, ou
         noise = _noise_sum(weights, sigma[first:last], epochs[1][first:last])
         mine = (usable, epochs[1][first:last], epochs[2][first:last], epochs[3][first:last])
         for h in range(len(out[0])):
-            own = images[h, :, first:last]
+            own = (images[h, 0, first:last], images[h, 1, first:last], images[h, 2, first:last])
             result = (out[0][h, b], out[1][h, b], out[2][h, b], out[3][h, b], flags[h, b])
             if adaptive:
                 _adaptive(own, weights, noise, mine, control, table, scratch, p, cov, sums, result)

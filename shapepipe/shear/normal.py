@@ -41,14 +41,16 @@ def workspace():
 
 
 @compiled
-def evaluate(p, data, tilt, sign, push, weight, epochs, prior, table, work, grad, gauss, hess):
+def evaluate(p, data, tilt, sign, push, model, work, grad, gauss, hess):
     """Chi^2 up to a constant; fills -grad/2, the Gauss-Newton matrix and the half Hessian.
 
+    The image is `data` + `sign` x `tilt`; `model` is (weight, epochs, prior, table), in which
     `epochs` is (usable, jacobian, centre, target variance, shear origin); `prior` is (centre
     sigma, shape sigma, T low, T high, flux low, flux high); `push` is a constant part of -grad/2.
     Returns infinity outside the prior's range.
     """
     quad, resid, row, cov, shape, lin, first, second, poly, prod = work
+    weight, epochs, prior, table = model
     usable, jacobian, centre, extra, _ = epochs
     grad[:] = push
     gauss[:] = 0.0
@@ -136,13 +138,33 @@ def moment_row(poly, moments, out):
 
 
 @compiled
-def _add_product(poly, moments, prod, out):
-    """Add poly . M . poly^T (lower half)."""
-    for i in range(6):
-        moment_row(poly[i], moments, prod[i])
+def _add_product(poly, m, prod, out):
+    """Add poly . M . poly^T (lower half).
+
+    Centre rows of `poly` hold dx and dy only, shape rows 1 and second powers, the flux row 1.
+    """
+    for i in range(2, 5):
+        row = prod[i]
+        p0, p3, p4, p5 = poly[i, 0], poly[i, 3], poly[i, 4], poly[i, 5]
+        row[0] = p0 * m[0] + p3 * m[3] + p4 * m[4] + p5 * m[5]
+        row[1] = p0 * m[1] + p3 * m[6] + p4 * m[7] + p5 * m[8]
+        row[2] = p0 * m[2] + p3 * m[7] + p4 * m[8] + p5 * m[9]
+        row[3] = p0 * m[3] + p3 * m[10] + p4 * m[11] + p5 * m[12]
+        row[4] = p0 * m[4] + p3 * m[11] + p4 * m[12] + p5 * m[13]
+        row[5] = p0 * m[5] + p3 * m[12] + p4 * m[13] + p5 * m[14]
+        for j in range(2):
+            out[i, j] += row[1] * poly[j, 1] + row[2] * poly[j, 2]
+        for j in range(2, i + 1):
+            out[i, j] += row[0] * poly[j, 0] + row[3] * poly[j, 3]
+            out[i, j] += row[4] * poly[j, 4] + row[5] * poly[j, 5]
+        out[5, i] += poly[5, 0] * row[0]
+    for i in range(2):
+        a, b = poly[i, 1], poly[i, 2]
         for j in range(i + 1):
-            for k in range(6):
-                out[i, j] += prod[i, k] * poly[j, k]
+            c, d = poly[j, 1], poly[j, 2]
+            out[i, j] += a * c * m[3] + (a * d + b * c) * m[4] + b * d * m[5]
+        out[5, i] += poly[5, 0] * (a * m[1] + b * m[2])
+    out[5, 5] += poly[5, 0] * poly[5, 0] * m[0]
 
 
 @compiled

@@ -155,7 +155,7 @@ def pack(batch, usable, good, sigma, settings, stamps, fit_weight):
         noise = fill = nothing
         if settings.fixnoise:
             noise = batch.noise[e] if own_noise else white_field(*seed, FIXNOISE)
-        if _unfilled(good[e], batch.centre[e], mirror):
+        if not good[e].all() and _unfilled(good[e], batch.centre[e], mirror):
             fill = white_field(*seed, FILL)
         _pack(
             batch.image[e],

@@ -19,12 +19,13 @@ from .normal import log_slopes, moment_row, start_epoch
 
 
 @compiled
-def shear_slopes(p, tilt, partner, axis, weight, epochs, table, work, slope, bend):
+def shear_slopes(p, tilts, axis, weight, epochs, table, work, slope, bend):
     """First and second derivative of -grad/2 with respect to shear `axis` (0 or 1).
 
-    `tilt` is the shear derivative of the images, shape (E, ny, nx), `partner` the same for the
+    `tilts` are the shear derivative of the images, shape (E, ny, nx), and the same for the
     opposite noise field; see `normal.evaluate` for the rest.
     """
+    tilt, partner = tilts
     moments, _, row, cov, shape, lin, first, second, poly, prod = work
     usable, jacobian, centre, extra, origin = epochs
     slope[:] = 0.0
