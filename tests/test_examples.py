@@ -34,9 +34,9 @@ def surroundings(tmp_path, monkeypatch):
         parser = configparser.ConfigParser(strict=False)
         parser.read_string(text)
         Path(os.path.expandvars(parser["FILE"]["OUTPUT_DIR"])).mkdir(parents=True, exist_ok=True)
-        (tmp_path / "input").mkdir(exist_ok=True)
-        for name in ("star_cat.fits", "star_cat.ecsv"):
-            (tmp_path / "input" / name).touch()
+        for name in re.findall(r"\$SP_RUN/(\S+\.(?:fits|sqlite|ecsv|txt))\b", text):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
 
     return prepare
 

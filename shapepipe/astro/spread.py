@@ -56,7 +56,7 @@ def spread_model(images, weights, psfs, templates) -> Spread:
 
     References
     ----------
-    Desai et al. 2012, ApJ 757, 83, eqs. 3 and 4; Mohr et al. 2012, SPIE 8451, 84510D.
+    Desai et al. 2012, ApJ 757, 83; manual of SExtractor, "SPREAD_MODEL".
     """
     images, weights, psfs, templates = (
         np.asarray(a, float).reshape(len(a), -1) for a in (images, weights, psfs, templates)
