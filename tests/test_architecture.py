@@ -24,7 +24,6 @@ MAY_IMPORT = {
     "astro": ("errors",),
     "shear": ("astro", "errors"),
     "simulate": ("astro", "errors", ""),
-    "starter": ("pipeline", "astro", "errors", ""),
     "modules": ("astro", "shear", "simulate", "errors", ""),
     "starter": ("astro", "pipeline", "errors", ""),
     "cli": ("pipeline", "errors", ""),

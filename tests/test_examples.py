@@ -53,13 +53,14 @@ def test_example_passes_the_checks(path, surroundings, monkeypatch, tmp_path):
     assert not config.warnings
 
 
-def test_every_example_file_is_named_by_an_example(surroundings):
+def test_every_example_file_is_named_by_an_example_or_a_page(surroundings):
     used = set()
     for path in INI_FILES:
         if not is_survey(path):
             surroundings(path)
             used.update(file.resolve() for file in secondary_files(load_config(path)))
-    text = "".join(path.read_text() for path in FOLDER.rglob("*") if path.is_file())
+    pages = [*FOLDER.rglob("*"), *(FOLDER.parents[1] / "docs").rglob("*.md")]
+    text = "".join(path.read_text() for path in pages if path.is_file())
     for path in FOLDER.rglob("*"):
         if path.is_file() and path.suffix not in (".ini", ".md"):
             assert path.resolve() in used or path.name in text, f"nothing uses {path.name}"
