@@ -106,6 +106,7 @@ def _resolve_options(plan: Plan, step: PlannedStep) -> list[str]:
             if place.step is not None:
                 step.waits.add(place.step)
                 folders.append(Path(plan.steps[place.step].output) / place.below)
+                step.reads.append(folders[-1])
             folders += [Path(folder) for folder in place.folders]
         resolved[name] = tuple(folders)
     if resolved:

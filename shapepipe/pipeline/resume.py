@@ -156,16 +156,18 @@ def gathered_marks(step: PlannedStep, key) -> list[str]:
     Returns
     -------
     list of str
-        Each file for a step of one job; for a step of many, one digest instead of many lists.
+        Each file for a step of one job; for a step of many, one digest instead of many lists. For
+        each directory of an earlier step that an option names, one digest as well.
     """
+    listings = [f"*/{folder}:0:{_listing_digest(folder)}" for folder in step.reads]
     marks = [
         (path, identity(path)) for paths in gathered_paths(step).values() for path in paths.values()
     ]
     if not marks or step.runner.scope == "all":
-        return [key(path, mark) for path, mark in marks]
+        return [key(path, mark) for path, mark in marks] + listings
     text = "\n".join(sorted(f"{path}:{mark}" for path, mark in marks))
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return [f"*/{len(marks)} gathered files:{len(marks)}:{digest}"]
+    return [f"*/{len(marks)} gathered files:{len(marks)}:{digest}", *listings]
 
 
 def gathered_paths(step: PlannedStep) -> dict[str, dict[str, str]]:
@@ -195,7 +197,10 @@ def take_fingerprint(plan: Plan, step: PlannedStep) -> None:
         if kind is not None and value is not None and kind.name == "file":
             values[name] = f"{value} ({_content_digest(Path(value))})"
         elif kind is not None and value is not None and kind.name == "address":
-            values[name] = ", ".join(f"{folder} ({_listing_digest(folder)})" for folder in value)
+            values[name] = ", ".join(
+                str(folder) if folder in step.reads else f"{folder} ({_listing_digest(folder)})"
+                for folder in value
+            )
         else:
             values[name] = str(value)
     values |= step.opts.model_extra or {}

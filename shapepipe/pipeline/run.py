@@ -178,10 +178,9 @@ def execute(plan: Plan, *, command: Sequence[str] = (), allow_change: bool = Fal
     directory.acquire()
     try:
         _write_launch(plan, command, overrides)
-        if new:
-            RunList(config.file.output_dir, config.file.run_log_name).add(
-                directory.path, [step.label for step in config.steps]
-            )
+        listed = RunList(config.file.output_dir, config.file.run_log_name)
+        if directory.path not in dict(listed.runs()):
+            listed.add(directory.path, [step.label for step in config.steps])
         _clear(directory.scratch)
         directory.open()
         return _go(plan, display)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,8 @@ class PlannedStep:
         Numbers that only secondary inputs have: noted, and no loss.
     state : ndarray of uint8
         A `State` for each unit.
+    reads : list of Path
+        Directories of earlier steps that the options of this one name.
     reasons : dict of int to str
         Row -> why it is to do, where that is not simply that it is new.
     """
@@ -82,6 +85,7 @@ class PlannedStep:
     only: Chosen = field(default_factory=Chosen)
     shares: int = 1
     merges: int | None = None
+    reads: list[Path] = field(default_factory=list)
 
     @property
     def label(self) -> str:
