@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "simulate": ("astro", "errors", ""),
     "modules": ("astro", "shear", "simulate", "errors", ""),
     "starter": ("astro", "pipeline", "errors", ""),
-    "cli": ("pipeline", "errors", ""),
+    "cli": ("pipeline", "starter", "errors", ""),
     "__main__": ("cli",),
     "testing": ("pipeline", "errors", ""),
     "": ("pipeline", "errors"),
@@ -38,7 +38,7 @@ ONLY_IN = {
     "distributed": ("pipeline",),
     "dask_jobqueue": ("pipeline",),
     "pydantic": ("pipeline", "modules", "simulate"),  # validators of options
-    "click": ("cli",),
+    "click": ("cli", "starter"),
 }
 #: the framework knows nothing of the sky
 SKY_PACKAGES = {"astropy", "galsim", "treecorr", "regions", "healsparse", "sip_tpv", "numba"}
