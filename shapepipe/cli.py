@@ -19,6 +19,7 @@ from shapepipe.pipeline.config import load_config, mode_of
 from shapepipe.pipeline.records import RunDirectory
 from shapepipe.pipeline.run import INTERRUPTED, execute, load_mpi, prepare
 from shapepipe.pipeline.runner import find_runner, list_runners
+from shapepipe.starter.verbs import STARTER_VERBS
 
 CONFIG = click.option("-c", "--config", default="config.ini", show_default=True, help="INI file.")
 OVERRIDE = click.option(
@@ -157,6 +158,10 @@ def verbs():
 def run(config, overrides, only, resume, allow_change):
     """Run the chain of modules in an INI file."""
     return _run(config, overrides, only, resume, allow_change)
+
+
+for verb in STARTER_VERBS:
+    verbs.add_command(verb)
 
 
 @verbs.command()
