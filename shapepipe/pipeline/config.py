@@ -291,7 +291,7 @@ def _read_section(ini, name, cls, items, complaints, warnings, shared=frozenset(
     instance, wrongs = check_values(cls, texts)
     for option, reason in wrongs.items():
         where = f"{origins[option]} [{name}]" if option in origins else ini.where(name)
-        complaints.append(f"{where} {option.upper()}: {reason}" if option else reason)
+        complaints.append(f"{where} {option.upper()}: {reason}" if option else f"{where}: {reason}")
     return (instance if len(complaints) == wrong else None), origins
 
 
