@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
@@ -16,10 +17,12 @@ import shapepipe
 from shapepipe.errors import ConfigurationError, ShapePipeError
 from shapepipe.pipeline import show
 from shapepipe.pipeline.config import load_config, mode_of
+from shapepipe.pipeline.options import parse_duration
 from shapepipe.pipeline.records import RunDirectory
 from shapepipe.pipeline.run import INTERRUPTED, execute, load_mpi, prepare
 from shapepipe.pipeline.runner import find_runner, list_runners
 from shapepipe.starter.verbs import STARTER_VERBS
+from shapepipe.pipeline.shards import parse_part
 
 CONFIG = click.option("-c", "--config", default="config.ini", show_default=True, help="INI file.")
 OVERRIDE = click.option(
@@ -34,6 +37,30 @@ ONLY = click.option("-e", "--only", multiple=True, metavar="NUMBER", help="Proce
 CHANGE = click.option(
     "--allow-change", is_flag=True, help="Continue a run although options, code or steps changed."
 )
+
+
+def turn_options(command):
+    """Add the options that say what of a run this process does, and for how long."""
+    options = (
+        click.option("--shard", metavar="I/N", help="Do shard I of N of the units."),
+        click.option("--stage", type=int, help="Do the steps of this stage only."),
+        click.option("--submission", default="", help="Batch submission this belongs to."),
+        click.option("--stop-after", metavar="TIME", help="Begin no unit after seconds or H:M:S."),
+    )
+
+    @functools.wraps(command)
+    def with_turn(*, shard, stage, submission, stop_after, **others):
+        cut = shard is not None or stage is not None
+        try:
+            seconds = parse_duration(stop_after)
+        except ValueError as error:
+            raise ConfigurationError(f"--stop-after: {error}") from error
+        part = parse_part(shard, stage or 0, submission) if cut else None
+        return command(turn=(part, seconds), **others)
+
+    for option in reversed(options):
+        with_turn = option(with_turn)
+    return with_turn
 
 
 def run_command() -> None:
@@ -79,11 +106,12 @@ def _complain(line: str) -> None:
 @ONLY
 @click.option("--resume", is_flag=True, help="Continue the last run of this name.")
 @CHANGE
+@turn_options
 @click.option(
     "-l", "--list_modules", "list_modules", is_flag=True, help="List the runners and exit."
 )
 @click.version_option(shapepipe.__version__, "-v", "--version")
-def shapepipe_run(config, overrides, only, resume, allow_change, list_modules):
+def shapepipe_run(config, overrides, only, resume, allow_change, turn, list_modules):
     """Run the chain of modules in an INI file.
 
     \b
@@ -91,32 +119,36 @@ def shapepipe_run(config, overrides, only, resume, allow_change, list_modules):
     shapepipe_run -c config.ini -e 2366993-18        one unit only
     shapepipe_run -c config.ini -o JOB:SMP_BATCH_SIZE=8
     shapepipe_run -c config.ini --resume             go on with the last run
+    shapepipe_run -c config.ini --shard 3/8          an eighth of the units
     mpiexec -n 16 shapepipe_run -c config.ini        with MODE = mpi
 
-    Exit status: 0 all well, 1 some unit failed, 2 wrong configuration, 130 interrupted.
+    Exit status: 0 all well, 1 some unit failed, 2 wrong configuration, 75 out of time (to be
+    continued), 130 interrupted.
     """
     if list_modules:
         for name in list_runners():
             click.echo(name)
         return 0
-    return _run(config, overrides, only, resume, allow_change)
+    return _run(config, overrides, only, resume, allow_change, turn)
 
 
-def _run(config, overrides, only, continue_run, allow_change) -> int:
+def _run(config, overrides, only, continue_run, allow_change, turn) -> int:
     """Run or continue, as one of the ranks of an MPI world if that is the mode."""
+    part, stop_after = turn
     if mode_of(config, overrides) != "mpi":
-        return _plan_and_execute(config, overrides, only, continue_run, allow_change)
+        plan = prepare(config, overrides, only, continue_run, part)
+        return _execute(plan, overrides, allow_change, stop_after)
     mpi = load_mpi()
     if mpi.rank() > 0:
         mpi.serve()
         return 0
     try:
-        plan = prepare(config, overrides, only, continue_run)
+        plan = prepare(config, overrides, only, continue_run, part)
     except BaseException:
         mpi.dismiss()
         raise
     try:
-        return _execute(plan, overrides, allow_change)
+        return _execute(plan, overrides, allow_change, stop_after)
     except ShapePipeError:
         mpi.dismiss()
         raise
@@ -126,12 +158,14 @@ def _run(config, overrides, only, continue_run, allow_change) -> int:
         raise
 
 
-def _plan_and_execute(config, overrides, only, continue_run, allow_change) -> int:
-    return _execute(prepare(config, overrides, only, continue_run), overrides, allow_change)
-
-
-def _execute(plan, overrides, allow_change) -> int:
-    result = execute(plan, command=sys.argv, allow_change=allow_change, overrides=overrides)
+def _execute(plan, overrides, allow_change, stop_after) -> int:
+    result = execute(
+        plan,
+        command=sys.argv,
+        allow_change=allow_change,
+        overrides=overrides,
+        stop_after=stop_after,
+    )
     return result.exit_status
 
 
@@ -155,9 +189,10 @@ def verbs():
 @ONLY
 @click.option("--resume", is_flag=True, help="Continue the last run of this name.")
 @CHANGE
-def run(config, overrides, only, resume, allow_change):
+@turn_options
+def run(config, overrides, only, resume, allow_change, turn):
     """Run the chain of modules in an INI file."""
-    return _run(config, overrides, only, resume, allow_change)
+    return _run(config, overrides, only, resume, allow_change, turn)
 
 
 for verb in STARTER_VERBS:
@@ -198,10 +233,11 @@ def plan(config, overrides, only, resume, units):
 @OVERRIDE
 @ONLY
 @CHANGE
+@turn_options
 @click.option(
     "-c", "--config", help="INI file to use instead of the one that the run was started with."
 )
-def resume(run_directory, overrides, only, allow_change, config):
+def resume(run_directory, overrides, only, allow_change, turn, config):
     """Continue a run where it stopped."""
     directory = RunDirectory(Path(run_directory).absolute())
     last = directory.read_run()["launches"][-1]
@@ -213,9 +249,8 @@ def resume(run_directory, overrides, only, allow_change, config):
             raise ConfigurationError(
                 f"the INI file {config} is gone; give one with -c (a copy is in logs/)"
             )
-    return _run(
-        config, [*last["overrides"], *overrides], only or last["only"], directory.path, allow_change
-    )
+    overrides, only = [*last["overrides"], *overrides], only or last["only"]
+    return _run(config, overrides, only, directory.path, allow_change, turn)
 
 
 @verbs.command()

@@ -71,6 +71,7 @@ class RunConfig:
     execution: Any
     file: Any
     job: Any
+    batch: Any
     worker: Any
     steps: tuple[StepConfig, ...]
     origins: dict[str, dict[str, str]]

@@ -198,7 +198,8 @@ class Flow:
 
     def _log_of(self, step) -> StepLog:
         if step.index not in self._step_logs:
-            path = self.directory.logs(step.label) / f"{step.label}.log"
+            name = f"{step.label}{self.directory.ending}.log"
+            path = self.directory.logs(step.label) / name
             self._step_logs[step.index] = StepLog(path)
         return self._step_logs[step.index]
 
@@ -316,7 +317,7 @@ class Flow:
                     (later.state == State.TO_DO) & (self._missing[later.index] == 0)
                 ).tolist():
                     self._push(later, row)
-            elif not later.bound:
+            elif not later.bound and not (self.plan.part and self.plan.part.comes_later(later)):
                 self._bind_late(later)
 
     def _bind_late(self, later: PlannedStep) -> None:
@@ -335,11 +336,14 @@ class Flow:
             self._end_if_over(later)
 
     def _finish(self, step: PlannedStep) -> None:
+        elsewhere = step.count(State.ELSEWHERE)
+        if elsewhere and elsewhere == len(step.numbers):
+            return
         counts = {state.name.lower(): step.count(state) for state in State if step.count(state)}
         if step.index in self._step_logs:
             self._step_logs.pop(step.index).close()
         products = self._products[step.index] + step.count(State.DONE)
-        if step.numbers:
+        if step.numbers and not elsewhere:
             self.directory.finish_step(step.label, counts, products)
         summary = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
         self.log.info("%s: ends; %s", step.label, summary or "no units")

@@ -183,7 +183,7 @@ class Summary:
             self.console.print(escape(line), style="red", soft_wrap=True)
         if result.stopped_by:
             self.console.print(escape(result.stopped_by), style="red", soft_wrap=True)
-        log = flow.plan.config.file.log_name
+        log = f"{flow.plan.config.file.log_name}{flow.plan.directory.ending}"
         self.console.print(escape(f"log: {result.path}/logs/{log}.log"), soft_wrap=True)
         if result.exit_status:
             self.console.print(

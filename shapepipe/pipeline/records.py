@@ -238,6 +238,11 @@ class RunDirectory:
                     line["in"] = [_renumber(entry, table) for entry in line["in"]]
                 yield line
 
+    def own_lines(self) -> Iterator[dict]:
+        """Whole lines of the file of records that this process writes, oldest first."""
+        if self.outcomes.is_file():
+            yield from _read_lines(self.outcomes)
+
     def folders(self) -> dict[int, str]:
         """Folders that records name by number."""
         for path in self.outcome_files():

@@ -45,8 +45,14 @@ def _has_ended(step: PlannedStep) -> bool:
 
 
 def mark_step(plan: Plan, step: PlannedStep, records, earlier, folders) -> None:
-    """Set the state of the units of one step."""
+    """Set the state of the units of one step; leave to others what is not of this part."""
     take_fingerprint(plan, step)
+    _mark_units(plan, step, records, earlier, folders)
+    if plan.part is not None:
+        plan.part.leave_to_others(plan, step, records)
+
+
+def _mark_units(plan: Plan, step: PlannedStep, records, earlier, folders) -> None:
     if any(plan.steps[k].count(State.TO_DO) for k in step.waits):
         for row, number in enumerate(step.numbers):
             if (step.label, number) in records:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,13 +22,16 @@ from shapepipe.pipeline.config import RunConfig, load_config, secondary_files
 from shapepipe.pipeline.dispatch import Pool, make_pool
 from shapepipe.pipeline.flow import Flow
 from shapepipe.pipeline.logs import close_logger, run_logger
+from shapepipe.pipeline.notice import LEAST, Notice
 from shapepipe.pipeline.plan import make_plan
 from shapepipe.pipeline.progress import Display, NoDisplay
 from shapepipe.pipeline.records import RUN_FILE, RunDirectory, RunList, this_machine
 from shapepipe.pipeline.resume import mark_done, take_fingerprint, what_changed
-from shapepipe.pipeline.steps import BAD, Plan
+from shapepipe.pipeline.shards import Part
+from shapepipe.pipeline.steps import BAD, Plan, State
 
 INTERRUPTED = 130
+TO_CONTINUE = 75
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Result:
     Attributes
     ----------
     exit_status : int
-        0: all well; 1: something failed; 130: interrupted.
+        0: all well; 1: something failed; 75: out of time, to be continued; 130: interrupted.
     path : Path
         The run directory.
     counts : dict
@@ -73,6 +74,7 @@ def prepare(
     overrides: Sequence[str] = (),
     only: Sequence[str] = (),
     continue_run: str | Path | bool = False,
+    part: Part | None = None,
 ) -> Plan:
     """Read, check and plan; nothing is created.
 
@@ -86,6 +88,8 @@ def prepare(
         Numbers to process.
     continue_run : path or bool
         The run to continue: its directory, or True for the last one of this name.
+    part : Part, optional
+        What this process does of the run; default: all.
 
     Returns
     -------
@@ -93,12 +97,16 @@ def prepare(
         With what is done already marked, if the run exists.
     """
     config = load_config(path, overrides)
-    directory = RunDirectory(_run_path(config, continue_run))
+    path = _run_path(config, continue_run)
+    directory = RunDirectory(path, part.name if part else "")
     earlier = directory.read_run() if directory.exists() else {}
     plan = make_plan(config, directory, only, earlier.get("addresses"))
+    plan.part = part
+    if part is not None:
+        part.prepare(plan)
     for step in plan.steps:
         take_fingerprint(plan, step)
-    if earlier:
+    if earlier or part is not None:
         mark_done(plan, directory.records(), earlier.get("prints", {}))
     plan.warnings += config.warnings
     return plan
@@ -146,7 +154,8 @@ def changes(plan: Plan) -> list[str]:
 
 
 def execute(plan: Plan, *, command: Sequence[str] = (), allow_change: bool = False,
-            overrides: Sequence[str] = (), display=None) -> Result:  # fmt: skip
+            overrides: Sequence[str] = (), display=None,
+            stop_after: float | None = None) -> Result:  # fmt: skip
     """Run a plan to its end.
 
     Parameters
@@ -161,52 +170,103 @@ def execute(plan: Plan, *, command: Sequence[str] = (), allow_change: bool = Fal
         As given to `prepare`, for the record.
     display : Display, optional
         What people see; default: as [DEFAULT] VERBOSE says.
+    stop_after : float, optional
+        Begin no unit after so many seconds; the run can be continued.
 
     Raises
     ------
     RunRefused
         When the run belongs to another process, or its configuration changed.
     """
-    directory, config = plan.directory, plan.config
-    differing = changes(plan)
-    if differing and not allow_change:
-        raise RunRefused(
-            f"{directory.path} was made with another configuration: {'; '.join(differing)}. "
-            "Start a new run, or continue this one with --allow-change."
-        )
-    new = not directory.exists()
-    directory.acquire()
+    refuse_changes(plan, allow_change)
+    directory = plan.directory
     try:
-        _write_launch(plan, command, overrides)
-        listed = RunList(config.file.output_dir, config.file.run_log_name)
-        if directory.path not in dict(listed.runs()):
-            listed.add(directory.path, [step.label for step in config.steps])
+        if plan.part is None:
+            directory.acquire()
+            begin(plan, command, overrides)
+        else:
+            _begin_together(plan, command, overrides)
+            directory.acquire()
         _clear(directory.scratch)
         directory.open()
-        return _go(plan, display)
+        if plan.part is not None:
+            directory.commit(_launch_of_part(plan))
+        return _go(plan, display, stop_after)
     finally:
         directory.close()
 
 
-def _go(plan: Plan, display) -> Result:
+def refuse_changes(plan: Plan, allow_change: bool) -> None:
+    """Raise RunRefused when a plan would continue a run that was made otherwise."""
+    differing = changes(plan)
+    if differing and not allow_change:
+        raise RunRefused(
+            f"{plan.directory.path} was made with another configuration: {'; '.join(differing)}. "
+            "Start a new run, or continue this one with --allow-change."
+        )
+
+
+def begin(plan: Plan, command: Sequence[str], overrides: Sequence[str]) -> None:
+    """Add a start to the records of a run; make the run if it is new."""
+    directory, config = plan.directory, plan.config
+    new = not directory.exists()
+    _write_launch(plan, command, overrides)
+    if new:
+        RunList(config.file.output_dir, config.file.run_log_name).add(
+            directory.path, [step.label for step in config.steps]
+        )
+
+
+def _begin_together(plan: Plan, command: Sequence[str], overrides: Sequence[str]) -> None:
+    """Make the run, unless another of its parts has done so."""
+    whole = RunDirectory(plan.directory.path)
+    while not whole.exists():
+        try:
+            whole.acquire()
+        except RunRefused:  # another part is just making it
+            time.sleep(0.1)
+            continue
+        try:
+            if not whole.exists():
+                begin(plan, command, overrides)
+        finally:
+            whole.close()
+
+
+def _launch_of_part(plan: Plan) -> dict:
+    """What the records of a part keep of its start."""
+    launch = {"at": round(time.time(), 3), "submission": plan.part.submission}
+    batch = {k: v for k, v in os.environ.items() if k in BATCH_VARIABLES}
+    return {"launch": launch | {"stage": plan.part.stage} | this_machine() | batch}
+
+
+BATCH_VARIABLES = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
+
+
+def _go(plan: Plan, display, stop_after: float | None) -> Result:
     config, directory = plan.config, plan.directory
-    log = run_logger(directory.path / "logs" / f"{config.file.log_name}.log")
+    log = run_logger(directory.path / "logs" / f"{config.file.log_name}{directory.ending}.log")
     display = display or (Display(plan) if config.default.verbose else NoDisplay())
+    notice = Notice(config.batch.grace(), stop_after)
     try:
         flow = Flow(plan, log, display)
-        result = _drive_to_the_end(plan, flow, open_pool(config, directory.scratch))
+        result = _drive_to_the_end(plan, flow, open_pool(config, directory.scratch), notice)
         log.info("end of the run, exit status %d", result.exit_status)
+        if plan.part is not None:
+            directory.commit({"ended": {"at": round(time.time(), 3), "as": result.exit_status}})
     finally:
         close_logger(log)
     display.summary(flow, result)
     return result
 
 
-def _drive_to_the_end(plan: Plan, flow: Flow, pool: Pool) -> Result:
+def _drive_to_the_end(plan: Plan, flow: Flow, pool: Pool, notice: Notice) -> Result:
     directory, status, stopped = plan.directory, None, ""
     try:
-        with _termination_interrupts(), flow.display:
-            drive(flow, pool)
+        with notice, flow.display:
+            taken = drive(flow, pool, notice)
+        if notice.given() and any(step.count(State.TO_DO) for step in plan.steps):
+            status, stopped = _out_of_time(taken)
     except KeyboardInterrupt:
         status, stopped = INTERRUPTED, "interrupted"
     except OSError as error:
@@ -223,15 +283,25 @@ def _drive_to_the_end(plan: Plan, flow: Flow, pool: Pool) -> Result:
     return Result(status, directory.path, flow.counts(), plan, stopped)
 
 
-def drive(flow: Flow, pool: Pool) -> None:
-    """Keep the pool busy until nothing is left to do."""
+def _out_of_time(taken: int) -> tuple[int, str]:
+    """Exit status and reason when the time was over before the units were."""
+    if taken:
+        return TO_CONTINUE, "the time is over; the run is to be continued"
+    return 1, "the time is too short: not one job has ended in it"
+
+
+def drive(flow: Flow, pool: Pool, notice: Notice) -> int:
+    """Keep the pool busy until nothing is left to do or the time is over; count the outcomes."""
+    taken = 0
     while True:
-        for assignment in flow.next(pool.room()):
-            pool.submit(assignment)
-        if not pool.busy():
-            break
+        if taken < LEAST or not notice.given():
+            for assignment in flow.next(pool.room()):
+                pool.submit(assignment)
+        if not pool.busy() or notice.over():
+            return taken
         for outcome in pool.wait(1.0):
             flow.take(outcome)
+            taken += 1
         flow.display.refresh()
 
 
@@ -261,24 +331,6 @@ def load_mpi():
         raise ConfigurationError(
             f"[EXECUTION] MODE = mpi needs mpi4py and an MPI library: {error}"
         ) from error
-
-
-@contextmanager
-def _termination_interrupts() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C, so that a batch system's first warning ends the run in order."""
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread, as in some notebooks
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _clear(scratch: Path) -> None:

@@ -82,6 +82,30 @@ class JobSection(Section):
     )
 
 
+class BatchSection(Section):
+    """[BATCH]: what `shapepipe submit` asks a batch system for."""
+
+    shards: int = option(
+        4, at_least=1, doc="Number of array elements that share the units; no result depends on it."
+    )
+    time: Duration = option("04:00:00", doc="Longest time of one element, in seconds or H:M:S.")
+    memory: str | None = option(None, doc="Memory of one element, such as 8G.")
+    partition: str | None = option(None, doc="Partition or queue.")
+    account: str | None = option(None, doc="Account that pays.")
+    warning: float = option(
+        120.0, at_least=15, unit="s",
+        doc="How long before the end of its time an element is told to end and to be queued again.",
+    )  # fmt: skip
+    directives: list[str] = option(
+        [], doc="More options of the batch system: --qos=long, --constraint=... (comma list)."
+    )
+    prologue: str = option("", doc="Shell lines to run first, such as: module load gcc.")
+
+    def grace(self) -> float:
+        """Seconds that units under way get after the warning; the rest is for tidying up."""
+        return self.warning - min(10.0, 0.3 * self.warning)
+
+
 class WorkerSection(Section):
     """[WORKER]: what workers show."""
 
@@ -95,6 +119,7 @@ SECTIONS = {
     "EXECUTION": ExecutionSection,
     "FILE": FileSection,
     "JOB": JobSection,
+    "BATCH": BatchSection,
     "WORKER": WorkerSection,
 }
 """Section name to declaration. Everything else in an INI file is the section of a runner."""

@@ -29,6 +29,7 @@ class State(IntEnum):
     LOST = 7
     BLOCKED = 8
     SKIPPED = 9
+    ELSEWHERE = 10
 
 
 GOOD = (State.DONE, State.OK)
@@ -148,4 +149,5 @@ class Plan:
     only: Chosen = field(default_factory=Chosen)
     listing: Listing = field(default_factory=Listing)
     resolver: Addresses | None = None
+    part: Any = None
     warnings: list[str] = field(default_factory=list)
