@@ -1,7 +1,7 @@
 """Speed, equality and accuracy of the shape measurement; one line of JSON for each figure.
 
-    python scripts/bench.d/shear.py speed [--objects 96]       milliseconds per object, and the floor
-    python scripts/bench.d/shear.py equality [--objects 24]    against ngmix, object by object
+    python scripts/bench.d/shear.py speed [--objects 96]      per object, next to the floor
+    python scripts/bench.d/shear.py equality [--objects 24]   against ngmix, object by object
     python scripts/bench.d/shear.py noisefree [--galaxies 320]
     python scripts/bench.d/shear.py noisy --s2n 20 [--galaxies 12000] [--cuts] [--seed 1]
     python scripts/bench.d/shear.py stars
@@ -283,7 +283,7 @@ def merged(parts, scenes):
 
 def blocks(galaxies):
     """Numbers of the blocks of galaxies, with the component that is sheared."""
-    for block in range(0, -(-galaxies // BLOCK)):
+    for block in range(2 * -(-galaxies // (2 * BLOCK))):
         yield block, block % 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -59,6 +60,12 @@ class Shapes:
             whole = item.name in ("flags", "passes", "notes", "n_epoch")
             made[item.name] = np.zeros(shape, np.int32) if whole else np.full(shape, np.nan)
         return cls(**made)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Shapes]) -> Shapes:
+        """Several results as one, in order."""
+        names = [item.name for item in fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def __len__(self) -> int:
         return len(self.notes)

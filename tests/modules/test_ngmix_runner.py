@@ -1,0 +1,161 @@
+"""ngmix_runner: shapes on the sky from turned CCDs, shares of rows, objects without epochs."""
+
+import galsim
+import numpy as np
+import pytest
+from astropy.table import Table
+from astropy.wcs import WCS
+from sqlitedict import SqliteDict
+
+from shapepipe.astro import jacobians, ldac, stamps, stampstore
+from shapepipe.modules.ngmix_runner import ORDER, join_shares, ngmix_runner
+from shapepipe.shear import ShapeFlag
+from shapepipe.testing import trial
+
+SIZE, N = 41, 9
+LOST = 4  # row of the object that no exposure sees
+PSF = galsim.Moffat(beta=3.5, fwhm=0.7).shear(g1=0.02, g2=-0.01)
+SKY = 7.0
+
+
+def ccd(turn, scale=0.187):
+    """WCS of a CCD that is turned by some angle, with a little shear."""
+    angle = np.deg2rad(turn)
+    matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    solution = WCS(naxis=2)
+    solution.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    solution.wcs.crval, solution.wcs.crpix = (30.0, 60.0), (500, 500)
+    solution.wcs.cd = matrix @ np.diag([-1.01, 0.99]) * scale / 3600
+    return solution
+
+
+EXPOSURES = {"100": (ccd(3.0), 1.0), "101": (ccd(180.0), 4.0), "102": (ccd(88.0), 1.0)}
+
+
+@pytest.fixture(scope="module")
+def tile(tmp_path_factory):
+    """Gaussian galaxies of known shape on three exposures; NUMBER runs backwards."""
+    folder = tmp_path_factory.mktemp("tile")
+    rng = np.random.default_rng(4)
+    numbers = np.arange(N, 0, -1)
+    ra, dec = 30 + rng.uniform(-0.02, 0.02, N), 60 + rng.uniform(-0.01, 0.01, N)
+    shapes = rng.normal(scale=0.15, size=(N, 2))
+    stores = {name: [(int(n), {}) for n in numbers] for name in STORES}
+    for exposure, (solution, scale) in EXPOSURES.items():
+        x, y = solution.all_world2pix(ra, dec, 0)
+        for i in (i for i in range(N) if i != LOST):
+            local = galsim.AstropyWCS(wcs=solution).local(galsim.PositionD(x[i] + 1, y[i] + 1))
+            galaxy = galsim.Gaussian(half_light_radius=0.4, flux=1000 / scale)
+            galaxy = galaxy.shear(g1=shapes[i, 0], g2=shapes[i, 1])
+            offset = (x[i] - stamps.middle_pixel(x[i]), y[i] - stamps.middle_pixel(y[i]))
+            image = draw(galsim.Convolve(galaxy, PSF), local, offset)
+            image += rng.normal(size=image.shape) * 0.02 / scale
+            flag = np.zeros(image.shape, np.int16)
+            flag[:, 3] = 64
+            image[:, 3] = 1e5
+            entry = {"image": image + SKY, "background": np.full_like(image, SKY), "flag": flag,
+                     "psf": draw(PSF, local, (0, 0)),
+                     "weight": np.full_like(image, (scale / 0.02) ** 2)}  # fmt: skip
+            for name, values in entry.items():
+                stores[name][i][1][f"{exposure}-0"] = {"VIGNET": values}
+    for name, entries in stores.items():
+        with stampstore.StampWriter(folder / f"{name}.sqlite") as store:
+            store.add(entries)
+    table = Table({"NUMBER": numbers, "XWIN_WORLD": ra, "YWIN_WORLD": dec})
+    ldac.write(folder / "sexcat.fits", table, header=ccd(0).to_header())
+    with SqliteDict(folder / "log.sqlite") as log:
+        for exposure, (solution, scale) in EXPOSURES.items():
+            cards = f"FSCALE  = {scale}".ljust(80)
+            log[exposure] = np.array([{"WCS": solution, "header": cards}])
+        log.commit()
+    return folder, shapes
+
+
+STORES = ("image", "background", "psf", "weight", "flag")
+
+
+def draw(profile, local, offset):
+    image = galsim.ImageF(SIZE, SIZE, wcs=local)
+    return profile.drawImage(image=image, offset=offset).array
+
+
+def run(tile, folder, share=None, **options):
+    inputs = {name: tile / f"{name}.sqlite" for name in STORES}
+    inputs["catalogue"] = tile / "sexcat.fits"
+    options = {"LOG_WCS": str(tile / "log.sqlite")} | options
+    outcome = trial(ngmix_runner, inputs, options, number="-1-1", folder=folder, share=share)
+    assert outcome.status == "ok", outcome.error
+    return outcome
+
+
+def read(path):
+    return {kind: ldac.read(path, hdu=kind.upper()) for kind in ORDER}
+
+
+def test_shapes_on_the_sky(tile, tmp_path):
+    folder, shapes = tile
+    found = read(run(folder, tmp_path).products[0])
+    table = found["noshear"]
+    seen = np.arange(N) != LOST
+    assert list(table["id"]) == list(range(N, 0, -1))
+    assert (table["n_epoch_model"] == np.where(seen, 3, 0)).all()
+    np.testing.assert_allclose(table["g1"][seen], shapes[seen, 0], atol=4e-3)
+    np.testing.assert_allclose(table["g2"][seen], shapes[seen, 1], atol=4e-3)
+    square = (shapes[seen] ** 2).sum(axis=1)
+    sheared = 0.4 * np.sqrt((1 + square) / (1 - square))  # shear keeps the determinant, not T
+    np.testing.assert_allclose(table["r50"][seen], sheared, rtol=0.02)
+    np.testing.assert_allclose(table["flux"][seen], 1000, rtol=0.02)
+    np.testing.assert_allclose(table["mag"][seen], 22.5, atol=0.02)
+    np.testing.assert_allclose(table["g1_psfo_ngmix"][seen], 0.02, atol=2e-3)
+    step = (found["1p"]["g1"] - found["1m"]["g1"])[seen] / 0.02
+    np.testing.assert_allclose(step, table["R1_g1"][seen], atol=1e-3)
+    assert table["flags"][LOST] == ShapeFlag.NO_EPOCH and np.isnan(table["g1"][LOST])
+    assert table["T"].unit == "arcsec2" and "area" in table["T"].description
+
+
+@pytest.mark.parametrize("count", [2, 7])
+def test_shares_of_rows_give_the_same_table(tile, tmp_path, count):
+    whole = read(run(tile[0], tmp_path / "whole").products[0])
+    parts = [run(tile[0], tmp_path / str(k), share=(k, count)).products[0] for k in range(count)]
+    join_shares(parts, tmp_path / "joined.fits")
+    joined = read(tmp_path / "joined.fits")
+    for kind in ORDER:
+        for name in whole[kind].colnames:
+            np.testing.assert_array_equal(joined[kind][name], whole[kind][name], err_msg=name)
+
+
+def test_bounds_of_number(tile, tmp_path):
+    outcome = run(tile[0], tmp_path, ID_OBJ_MIN="3", ID_OBJ_MAX="6")
+    assert list(read(outcome.products[0])["1p"]["id"]) == [6, 5, 4, 3]
+    assert outcome.metrics["n_objects"] == 4
+
+
+def test_moments_have_a_response(tile, tmp_path):
+    table = read(run(tile[0], tmp_path, ENGINE="moments").products[0])["noshear"]
+    good = np.arange(N) != LOST
+    assert (table["flags"][good] == 0).all()
+    assert (table["R1_g1"][good] > 0.2).all()
+
+
+def test_noise_that_is_known_up_to_a_factor(tile, tmp_path):
+    as_is = read(run(tile[0], tmp_path / "a").products[0])["noshear"]
+    scaled = read(run(tile[0], tmp_path / "b", NOISE="scaled").products[0])["noshear"]
+    good = np.arange(N) != LOST
+    np.testing.assert_allclose(scaled["s2n"][good], as_is["s2n"][good], rtol=0.6)
+
+
+@pytest.mark.ngmix
+def test_engine_ngmix_agrees(tile, tmp_path):
+    native = read(run(tile[0], tmp_path / "a", ANTITHETIC="False").products[0])["1p"]
+    other = read(run(tile[0], tmp_path / "b", ANTITHETIC="False", ENGINE="ngmix").products[0])["1p"]
+    good = np.arange(N) != LOST
+    np.testing.assert_allclose(native["g1"][good], other["g1"][good], atol=5e-5)
+
+
+@pytest.mark.parametrize("turn", [0.0, 37.0, 180.0])
+def test_local_jacobian_is_that_of_galsim(turn):
+    solution = ccd(turn)
+    local = galsim.AstropyWCS(wcs=solution).local(galsim.PositionD(301.0, 801.0))
+    ours = jacobians.local_jacobians(solution, [300.0], [800.0])[0]
+    np.testing.assert_allclose(ours.ravel(), [local.dudx, local.dudy, local.dvdx, local.dvdy],
+                               atol=2e-7)  # fmt: skip
