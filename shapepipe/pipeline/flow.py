@@ -22,7 +22,7 @@ from shapepipe.pipeline.logs import StepLog
 from shapepipe.pipeline.match import Listing
 from shapepipe.pipeline.options import parse_duration
 from shapepipe.pipeline.records import Record
-from shapepipe.pipeline.resume import gathered_marks, gathered_paths, mark_step
+from shapepipe.pipeline.resume import gathered_marks, gathered_paths, mark_step, still_done
 from shapepipe.pipeline.steps import BAD, GOOD, NOTHING, Plan, PlannedStep, State
 from shapepipe.pipeline.wiring import Wire
 from shapepipe.pipeline.worker import save_context
@@ -223,7 +223,7 @@ class Flow:
         """Give a unit its final state, and tell the units that need it."""
         step.state[row] = state
         self._left[step.index] -= 1
-        if outcome is None and state != State.DONE:
+        if state in (State.BLOCKED, State.SKIPPED):
             self._withdraw(step, row)
         elapsed = self._elapsed[step.index][row] + (outcome.wall if outcome else 0.0)
         for edges in self._edges.get(step.index, ()):
@@ -313,12 +313,20 @@ class Flow:
             if step.index not in later.waits or not later.waits <= self._ended:
                 continue
             if later.bound and later.index in self._opened:
-                for row in np.flatnonzero(
-                    (later.state == State.TO_DO) & (self._missing[later.index] == 0)
-                ).tolist():
-                    self._push(later, row)
+                self._push_waiting(later)
             elif not later.bound and not (self.plan.part and self.plan.part.comes_later(later)):
                 self._bind_late(later)
+
+    def _push_waiting(self, step: PlannedStep) -> None:
+        """Queue the units that waited for whole steps, but for those that prove to be done."""
+        folders = {path: index for index, path in self.directory.folders().items()}
+        waiting = (step.state == State.TO_DO) & (self._missing[step.index] == 0)
+        for row in np.flatnonzero(waiting).tolist():
+            state = still_done(self.plan, step, row, self._records, folders)
+            if state is None:
+                self._push(step, row)
+            else:
+                self._settle(step, row, state)
 
     def _bind_late(self, later: PlannedStep) -> None:
         """Find the units of a step whose inputs were unknown before earlier steps had run."""

@@ -72,6 +72,14 @@ def _mark_units(plan: Plan, step: PlannedStep, records, earlier, folders) -> Non
             step.state[row] = State.DONE if record.status == OK else State.DONE_EMPTY
 
 
+def still_done(plan: Plan, step: PlannedStep, row: int, records, folders) -> State | None:
+    """What a unit is at whose earlier steps have ended, if nothing that counts has changed."""
+    record = records.get((step.label, step.numbers[row]))
+    if record is None or _why_again(plan, step, row, record, {}, folders):
+        return None
+    return State.DONE if record.status == OK else State.DONE_EMPTY
+
+
 def _has_nothing(plan, step, row) -> bool:
     """Whether an earlier unit had nothing usable, or did not make what it makes only sometimes."""
     for column in step.columns:

@@ -1,0 +1,61 @@
+"""Runs that are killed at random moments end like undisturbed ones."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+SPEC = importlib.util.spec_from_file_location(
+    "kill_campaign", Path(__file__).parent / "kill_campaign.py"
+)
+kill_campaign = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(kill_campaign)
+
+CHAIN = "noop_runner, expand_runner, part_runner, optional_runner, extra_runner, join_runner"
+
+
+@pytest.fixture
+def campaign(case):
+    """A campaign on a chain of all kinds of steps."""
+    case.files("a", "b", numbers=range(10))
+    case.ini(
+        CHAIN,
+        "[NOOP_RUNNER]\nSLEEP = 0.05\n[OPTIONAL_RUNNER]\nWITHOUT = 000003\nEMPTY = 000004\n",
+    )
+    return lambda *words: kill_campaign.Campaign(case.path, *words)
+
+
+def test_the_head_is_killed(campaign):
+    killed = campaign("smp", "head", 20261121)
+    assert killed.run(5) == []
+    assert killed.kills == 5
+
+
+def test_workers_are_killed(campaign):
+    killed = campaign("smp", "worker", 20261121)
+    assert killed.run(3) == []
+    assert killed.kills == 3
+
+
+@pytest.mark.mpi
+def test_ranks_are_killed(campaign):
+    for victim in ("head", "worker"):
+        killed = campaign("mpi", victim, 20261121)
+        assert killed.run(1) == []
+        assert killed.kills == 1
+
+
+def test_a_campaign_sees_what_is_wrong(case, campaign):
+    killed = campaign("smp", "head", 1)
+    assert killed.run(0) == []
+    output = case.out / "campaign_killed" / "noop_runner" / "output"
+    (output / "c-000001.txt").write_text("other")
+    (output / "c-000002.txt").unlink()
+    (output / "c-000099.txt").write_text("more")
+    with open(case.out / "campaign_killed" / "outcomes.jsonl", "r+") as records:
+        lines = records.read().splitlines(keepends=True)
+        records.write(next(line for line in lines if '"ok"' in line))
+    killed.compare()
+    assert len(killed.complaints) == 4
