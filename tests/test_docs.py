@@ -92,15 +92,6 @@ def test_ini_of_the_page_has_only_options_that_exist(code, tmp_path, monkeypatch
             assert not complaints
 
 
-def test_old_names_of_runners_lead_to_those_of_the_page():
-    text = (ROOT / "docs/guide/bring_along.md").read_text()
-    rows = re.findall(r"^\| (`.+`) \| `\[?(\w+)\]?` \|$", text, re.MULTILINE)
-    assert len(rows) >= 3
-    for old, new in rows:
-        for name in re.findall(r"\w+", old):
-            assert find_runner(name.lower()).name == new.lower()
-
-
 def test_every_link_between_pages_leads_somewhere():
     broken = []
     for path in PAGES:
