@@ -36,6 +36,7 @@ _DAMAGE = (
     fits.VerifyError,
 )
 BLOCK = 2880  # bytes of a FITS block
+_GZIP = b"\x1f\x8b"
 _CHECKSUM_NOTE = "of this HDU as written"
 # Cards that tell how pixels were stored in the file they came from, not what they are.
 _STORAGE_CARDS = ("CHECKSUM", "DATASUM", "XTENSION", "PCOUNT", "GCOUNT", "ZIMAGE", "ZQUANTIZ",
@@ -114,7 +115,7 @@ def read_images(
 def _unpacked(path, scratch):
     """Give the path of plain FITS: the file itself, or what gzip had packed."""
     with Path(path).open("rb") as packed:
-        if packed.peek(2)[:2] != b"\x1f\x8b":
+        if packed.peek(2)[:2] != _GZIP:
             yield path
             return
         with NamedTemporaryFile(dir=scratch) as plain, gzip.open(packed) as stream:
@@ -176,6 +177,15 @@ def read(
     if finite:
         _check_finite(path, unit, data)
     return data, header
+
+
+def is_packed(path: str | Path) -> bool:
+    """Tell whether a file is packed by gzip or fpack, which many programs cannot read."""
+    with Path(path).open("rb") as file:
+        if file.read(2) == _GZIP:
+            return True
+    with open_hdus(path) as hdus:
+        return any(isinstance(hdu, fits.CompImageHDU) for hdu in hdus)
 
 
 def read_header(path: str | Path, hdu: int | str | None = None) -> fits.Header:
@@ -335,14 +345,16 @@ def _check_finite(path, unit, data):
 
 def _explain(path, error, caught):
     """Say in one line what is wrong with a file that astropy could not read."""
-    head = Path(path).open("rb").read(80) if Path(path).is_file() else b""
+    head = Path(path).open("rb").read(BLOCK) if Path(path).is_file() else b""
     if not head:
         return "is empty"
-    if not head.startswith((b"SIMPLE", b"\x1f\x8b", b"BZh", b"\xfd7z", b"XTENSION")):
+    if not head.startswith((b"SIMPLE", _GZIP, b"BZh", b"\xfd7z", b"XTENSION")):
         return f"is not a FITS file; it begins with {head[:24]!r}"
-    if head.startswith(b"\x1f\x8b") and not _unpacks(path):
+    if head.startswith(b"SIMPLE") and b"\n" in head:
+        return "is not FITS but text: its header has line breaks"
+    if head.startswith(_GZIP) and not _unpacks(path):
         return "is a gzip file that was cut short or damaged"
-    if head.startswith(b"\x1f\x8b"):
+    if head.startswith(_GZIP):
         with gzip.open(path) as packed:
             head = packed.read(80)
         if not head.startswith(b"SIMPLE"):

@@ -53,7 +53,7 @@ class SExtractorOptions(Options):
         doc="The image is a stack: add a table EPOCH_<i> for each exposure that its HISTORY cards "
         "name, with the CCD that sees each object, and the column N_EPOCH.",
     )
-    log_wcs: InputFile | None = option(
+    log_wcs: ProductFile | None = option(
         None, doc="Table of merge_headers_runner with the WCS of the exposures of a stack."
     )
     world_position: list[str] = option(
@@ -263,7 +263,11 @@ def _add_epochs(job, opts, written):
 
 
 def _blame_input(job):
-    """Tell whether the images explain why there are no sources: all NaN, or weights all zero."""
+    """Tell whether the images explain why there are no sources: packed, NaN, or of no weight."""
+    for role, path in job.inputs.items():
+        if role != "psf" and fits.is_packed(path):
+            raise BadInput(path, "is packed, which SExtractor cannot read",
+                           "a plain FITS file, as from uncompress_fits_runner")  # fmt: skip
     fits.read_image(job.inputs["image"])
     for role in ("weight", "detection_weight"):
         if role in job.inputs and not np.any(fits.read_image(job.inputs[role]) > 0):

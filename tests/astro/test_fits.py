@@ -150,6 +150,20 @@ def test_files_that_are_no_fits_say_what_they_are(tmp_path):
             fits.read_image(tmp_path / name)
 
 
+def test_header_saved_as_text_is_not_called_empty_or_corrupt(tmp_path):
+    path = tmp_path / "image.fits.fz"
+    path.write_text(afits.Header({"SIMPLE": True, "NAXIS": 0}).tostring(sep="\n") + "\n")
+    with pytest.raises(BadInput, match="not FITS but text"):
+        fits.read_image(path, 1)
+
+
+@pytest.mark.parametrize(("name", "packed"), [("a.fits", False), ("a.fits.gz", True),
+                                              ("a.fits.fz", True)])  # fmt: skip
+def test_packed_files_are_told_from_plain_ones(tmp_path, name, packed):
+    fits.write_image(tmp_path / name, ramp("i2"))
+    assert fits.is_packed(tmp_path / name) is packed
+
+
 def test_header_without_end_card_is_reported(tmp_path):
     path = tmp_path / "a.fits"
     fits.write_image(path, ramp("i2"))

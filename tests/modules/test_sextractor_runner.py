@@ -127,8 +127,10 @@ def failing(kind, exposure, folder):
               "small": np.ones((10, 10))}  # fmt: skip
     inputs = dict(exposure)
     role = "weight" if kind in ("masked", "small") else "image"
-    inputs[role] = folder / f"{kind}.fits"
-    if kind not in spoilt:
+    inputs[role] = folder / f"{kind}.fits{'.gz' if kind == 'packed' else ''}"
+    if kind == "packed":
+        fits.write_image(inputs[role], *fits.read(exposure[role]))
+    elif kind not in spoilt:
         inputs[role].write_bytes(exposure[role].read_bytes()[:200_000])
     else:
         fits.write_image(inputs[role], spoilt[kind].astype("f4"))
@@ -141,6 +143,7 @@ def failing(kind, exposure, folder):
     ("masked", "empty", ["no pixel has a weight above 0", "masked.fits"]),
     ("small", "failed", ["exit code 1", "different sizes"]),
     ("cut", "failed", ["cut.fits", "cut short"]),
+    ("packed", "failed", ["packed.fits.gz", "is packed", "uncompress_fits_runner"]),
 ])  # fmt: skip
 def test_bad_images_give_one_clear_line(exposure, tmp_path, kind, status, words):
     outcome = extract(tmp_path, failing(kind, exposure, tmp_path))
