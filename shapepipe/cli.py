@@ -19,10 +19,13 @@ from shapepipe.pipeline import show
 from shapepipe.pipeline.config import load_config, mode_of
 from shapepipe.pipeline.options import parse_duration
 from shapepipe.pipeline.records import RunDirectory
-from shapepipe.pipeline.run import INTERRUPTED, execute, load_mpi, prepare
+from shapepipe.pipeline.run import INTERRUPTED, TO_CONTINUE, execute, load_mpi, prepare
 from shapepipe.pipeline.runner import find_runner, list_runners
-from shapepipe.starter.verbs import STARTER_VERBS
 from shapepipe.pipeline.shards import parse_part
+from shapepipe.pipeline.slurm import requeue
+from shapepipe.pipeline.submit import SYSTEMS
+from shapepipe.pipeline.submit import submit as submit_run
+from shapepipe.starter.verbs import STARTER_VERBS
 
 CONFIG = click.option("-c", "--config", default="config.ini", show_default=True, help="INI file.")
 OVERRIDE = click.option(
@@ -166,6 +169,8 @@ def _execute(plan, overrides, allow_change, stop_after) -> int:
         overrides=overrides,
         stop_after=stop_after,
     )
+    if result.exit_status == TO_CONTINUE and plan.part and plan.part.submission:
+        requeue(os.environ)
     return result.exit_status
 
 
@@ -178,6 +183,7 @@ def verbs():
     shapepipe check -c config.ini      is the configuration right?
     shapepipe plan -c config.ini       what would run, and why?
     shapepipe run -c config.ini        the same as shapepipe_run
+    shapepipe submit -c config.ini --on slurm   the same as an array of batch jobs
     shapepipe status RUN               how far is it?
     shapepipe resume RUN               go on where it stopped
     """
@@ -251,6 +257,28 @@ def resume(run_directory, overrides, only, allow_change, turn, config):
             )
     overrides, only = [*last["overrides"], *overrides], only or last["only"]
     return _run(config, overrides, only, directory.path, allow_change, turn)
+
+
+@verbs.command()
+@CONFIG
+@OVERRIDE
+@ONLY
+@click.option("--resume", is_flag=True, help="Submit what is left of the last run of this name.")
+@CHANGE
+@click.option("--on", "system", type=click.Choice(list(SYSTEMS)), required=True)
+@click.option("--shards", type=click.IntRange(1), help="Instead of [BATCH] SHARDS.")
+@click.option("--dry-run", is_flag=True, help="Show the scripts only; nothing is created.")
+def submit(config, overrides, only, resume, allow_change, system, shards, dry_run):
+    """Hand a run over to a batch system, as arrays of jobs that share its units.
+
+    The section [BATCH] of the INI file says what to ask the batch system for.
+    """
+    made = submit_run(
+        config, system, shards=shards, overrides=overrides, only=only, continue_run=resume,
+        allow_change=allow_change, dry_run=dry_run, command=sys.argv,
+    )  # fmt: skip
+    show.submission(made)
+    return 0
 
 
 @verbs.command()

@@ -26,6 +26,8 @@ OUTCOMES_FILE = "outcomes.jsonl"
 RUN_FILE = "run.json"
 LOCK_FILE = "lock"
 FINISHED_FILE = "finished.json"
+LAST_BYTES = 1 << 20
+"""How much of the end of a file of records is read to see its last line."""
 
 
 class Record(NamedTuple):
@@ -136,6 +138,16 @@ class RunDirectory:
                 found.append(path.read_text(errors="replace").strip() or "an unknown process")
         return found
 
+    def is_held(self) -> bool:
+        """Whether a process has this run, or this shard of it, now."""
+        try:
+            os.close(_lock_file(self.path / f"{LOCK_FILE}{self.ending}", fcntl.LOCK_SH, False))
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
     def open(self) -> None:
         """Open the records for writing; a torn last line is closed."""
         self._outcomes = os.open(self.outcomes, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -242,6 +254,21 @@ class RunDirectory:
         """Whole lines of the file of records that this process writes, oldest first."""
         if self.outcomes.is_file():
             yield from _read_lines(self.outcomes)
+
+    def last_line(self) -> dict | None:
+        """Last whole line of the file of records that this process writes."""
+        try:
+            with open(self.outcomes, "rb") as stream:
+                stream.seek(-min(LAST_BYTES, os.fstat(stream.fileno()).st_size), os.SEEK_END)
+                lines = stream.read().splitlines()
+        except FileNotFoundError:
+            return None
+        for raw in reversed(lines):
+            try:
+                return json.loads(raw)
+            except ValueError:
+                continue
+        return None
 
     def folders(self) -> dict[int, str]:
         """Folders that records name by number."""

@@ -253,7 +253,8 @@ def _go(plan: Plan, display, stop_after: float | None) -> Result:
         result = _drive_to_the_end(plan, flow, open_pool(config, directory.scratch), notice)
         log.info("end of the run, exit status %d", result.exit_status)
         if plan.part is not None:
-            directory.commit({"ended": {"at": round(time.time(), 3), "as": result.exit_status}})
+            ended = {"at": round(time.time(), 3), "as": result.exit_status}
+            directory.commit({"ended": ended | {"submission": plan.part.submission}})
     finally:
         close_logger(log)
     display.summary(flow, result)

@@ -37,15 +37,15 @@ class Part:
     ----------
     index, count : int
         This is shard `index` (from 1) of `count`; 0 of 0 for a stage that is not cut.
-    stage : int
-        Stages before it are over, those after it are left to others.
+    stage : int or None
+        Stages before it are over, those after it are left to others; None: all stages.
     submission : str
         Name of the batch submission that this belongs to, if any.
     """
 
     index: int = 0
     count: int = 0
-    stage: int = 0
+    stage: int | None = 0
     submission: str = ""
     division: Division | None = None
     ranks: dict[str, int] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Part:
 
     def comes_later(self, step: PlannedStep) -> bool:
         """Whether a step belongs to a stage after this one."""
-        return self.division.stages[step.index] > self.stage
+        return self.stage is not None and self.division.stages[step.index] > self.stage
 
     def owns(self, root: str) -> bool:
         """Whether the units of a root are in this shard."""
@@ -83,6 +83,8 @@ class Part:
 
     def leave_to_others(self, plan: Plan, step: PlannedStep, records: dict) -> None:
         """Of the units that are to do, keep those of this part."""
+        if self.stage is None:
+            return
         stage, to_do = self.division.stages[step.index], step.state == State.TO_DO
         if stage > self.stage:
             step.state[to_do] = State.ELSEWHERE

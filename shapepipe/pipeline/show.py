@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from shapepipe.pipeline.batch import shard_states
 from shapepipe.pipeline.config import RunConfig
 from shapepipe.pipeline.options import WIRING, bounds_text, default_text, type_text
 from shapepipe.pipeline.records import RUN_FILE, RunDirectory, RunList
@@ -195,6 +196,26 @@ def status(directory: RunDirectory, counts: dict[str, dict[str, int]]) -> None:
         console.print(f"running: {owner}", soft_wrap=True)
     if not owners:
         console.print("not running", soft_wrap=True)
+    states = shard_states(directory)
+    if states:
+        shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        console.print(f"shards: {shown}", soft_wrap=True)
+
+
+def submission(made) -> None:
+    """Show the jobs of a submission; of one that was only tried, all its files."""
+    console = _console()
+    if not made.numbers:
+        for name, text in made.files.items():
+            console.print(escape(f"{made.jobs[0].folder / name}:\n{text}"), soft_wrap=True)
+        return
+    stages = made.plan.part.division.stages
+    for job, number in zip(made.jobs, made.numbers, strict=True):
+        labels = [step.label for step in made.plan.steps if stages[step.index] == job.stage]
+        size = f"{job.count} shards" if job.count else "one process"
+        what = ", ".join(labels) or "closes the run"
+        console.print(escape(f"job {number}: stage {job.stage}, {size}: {what}"), soft_wrap=True)
+    console.print(escape(f"the run is {made.plan.directory.path}"), soft_wrap=True)
 
 
 def report(directory: RunDirectory) -> None:

@@ -1,0 +1,126 @@
+"""What batch systems have in common: a run as jobs that follow each other, each with its command.
+
+A stage that is cut into shards is one job array; a stage that is not is one job. A job starts when
+the one before it has ended, however it ended. Each element runs `shapepipe resume` on its part of
+the run and leaves its records as files. The words of each system are in `slurm` and `htcondor`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from shapepipe.pipeline.options import parse_duration
+from shapepipe.pipeline.records import RunDirectory
+from shapepipe.pipeline.steps import Plan, State
+
+SUBMITTED_FILE = "submitted.json"
+
+
+@dataclass(frozen=True)
+class BatchJob:
+    """One job, or one array of `count` elements (0: not an array), and what it asks for.
+
+    Attributes
+    ----------
+    folder : Path
+        Where its script and the output of its elements go.
+    request : BatchSection
+        The section [BATCH].
+    """
+
+    run: Path
+    folder: Path
+    stage: int
+    count: int
+    cores: int
+    request: object
+
+    @property
+    def name(self) -> str:
+        """Name that a queue shows, and of its files."""
+        return f"{self.run.name}-stage{self.stage}"
+
+    @property
+    def minutes(self) -> int:
+        """Time of one element in whole minutes, as batch systems count it."""
+        return math.ceil(parse_duration(self.request.time) / 60)
+
+    def command(self, index: str) -> str:
+        """Command line of an element; `index` is how the system writes the element's number."""
+        words = [sys.executable, "-m", "shapepipe", "resume", str(self.run)]
+        words += ["--stage", str(self.stage), "--submission", self.folder.name]
+        shard = f' --shard "{index}/{self.count}"' if self.count else ""
+        return shlex.join(words) + shard
+
+
+def make_jobs(plan: Plan, count: int, folder: Path) -> list[BatchJob]:
+    """Jobs for all stages that have something to do, and one that closes the run.
+
+    Parameters
+    ----------
+    plan : Plan
+        Planned with a `Part`, so that it is divided.
+    count : int
+        Number of shards.
+    """
+    stages = plan.part.division.stages
+    last = max(stages) + (max(stages) % 2 == 0)
+    to_do = {stages[step.index] for step in plan.steps if not step.bound or step.count(State.TO_DO)}
+    config = plan.config
+    return [
+        BatchJob(
+            plan.directory.path, folder, stage, count if stage % 2 == 0 else 0,
+            1 if config.execution.mode == "serial" else config.job.smp_batch_size, config.batch,
+        )
+        for stage in sorted({*to_do, last})
+    ]  # fmt: skip
+
+
+def roots_in_turn(plan: Plan) -> tuple[list[str], int]:
+    """All roots, those with units to do first, so that shards get equal numbers; and how many."""
+    division, busy = plan.part.division, set()
+    for step in plan.steps:
+        if division.stages[step.index] % 2 == 0 and step.bound:
+            busy |= set(division.roots(plan, step)[step.state == State.TO_DO].tolist())
+    names = division.names
+    first = sorted(names[index] for index in busy)
+    return first + sorted(set(names) - set(first)), len(first)
+
+
+def submissions(directory: RunDirectory) -> list[dict]:
+    """What has been submitted for a run, oldest first, as it was noted then."""
+    found = []
+    for path in (directory.path / "batch").glob(f"*/{SUBMITTED_FILE}"):
+        found.append(json.loads(path.read_text(encoding="utf-8")) | {"name": path.parent.name})
+    return sorted(found, key=lambda note: int(note["name"]))
+
+
+def shard_states(directory: RunDirectory) -> dict[str, int]:
+    """Number of shards of the last submission that wait, run, have ended, or have died."""
+    notes = submissions(directory)
+    if not notes:
+        return {}
+    count, states = max(job["count"] for job in notes[-1]["jobs"]), Counter()
+    for index in range(1, count + 1):
+        shard = RunDirectory(directory.path, f"{index}of{count}")
+        states[_shard_state(shard, notes[-1]["name"])] += 1
+    return dict(states)
+
+
+def _shard_state(shard: RunDirectory, submission: str) -> str:
+    if shard.is_held():
+        return "running"
+    last = shard.last_line()
+    if last is None:
+        return "waiting"
+    if "ended" not in last:
+        return "died"
+    if last["ended"]["submission"] != submission:
+        return "waiting"
+    return "to be continued" if last["ended"]["as"] == 75 else "ended"
