@@ -40,8 +40,6 @@ class PSFModel:
         Stars given to PSFEx, and those that it kept.
     chi2 : float
         Reduced chi-square of the fit.
-    fwhm : float
-        FWHM in image pixels as PSFEx states it (nan if it does not).
     path : str
         The file.
     """
@@ -55,7 +53,6 @@ class PSFModel:
     loaded: int = 0
     accepted: int = 0
     chi2: float = float("nan")
-    fwhm: float = float("nan")
     path: str = ""
 
     def polynomial(self, x, y) -> np.ndarray:
@@ -216,7 +213,6 @@ def read_psf(path: str | Path) -> PSFModel:
         loaded=_card(path, header, "LOADED", int, 0),
         accepted=_card(path, header, "ACCEPTED", int, 0),
         chi2=_card(path, header, "CHI2", float, float("nan")),
-        fwhm=_card(path, header, "PSF_FWHM", float, float("nan")),
         path=str(path),
         **places,
     )

@@ -48,7 +48,7 @@ class PSFInterpOptions(Options):
     me_dot_psf_pattern: str = option(
         "star_selection", doc="MULTI-EPOCH: name of the models before -exposure-ccd.psf."
     )
-    me_log_wcs: InputFile | None = option(
+    me_log_wcs: ProductFile | None = option(
         None, doc="MULTI-EPOCH: table of merge_headers_runner with the WCS of the exposures."
     )
 
@@ -104,7 +104,7 @@ def psf_interp_runner(job, opts: PSFInterpOptions):
     ldac.write(job.output(role), table, header_of=parent)
     job.log.info("%d objects; PSF from %d stars, chi2 %.3f", len(table), model.accepted, model.chi2)
     metrics = {"n_objects": len(table), "psf_stars": model.accepted, "psf_chi2": model.chi2}
-    return metrics | {"psf_fwhm": model.fwhm} | _shape_metrics(table)
+    return metrics | _shape_metrics(table)
 
 
 def _classic(job, opts, model):
