@@ -207,14 +207,12 @@ def refuse_changes(plan: Plan, allow_change: bool) -> None:
 
 
 def begin(plan: Plan, command: Sequence[str], overrides: Sequence[str]) -> None:
-    """Add a start to the records of a run; make the run if it is new."""
+    """Add a start to the records of a run, and the run to the list of runs."""
     directory, config = plan.directory, plan.config
-    new = not directory.exists()
     _write_launch(plan, command, overrides)
-    if new:
-        RunList(config.file.output_dir, config.file.run_log_name).add(
-            directory.path, [step.label for step in config.steps]
-        )
+    listed = RunList(config.file.output_dir, config.file.run_log_name)
+    if directory.path not in dict(listed.runs()):  # a first start may have been cut short here
+        listed.add(directory.path, [step.label for step in config.steps])
 
 
 def _begin_together(plan: Plan, command: Sequence[str], overrides: Sequence[str]) -> None:

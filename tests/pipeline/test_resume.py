@@ -343,3 +343,11 @@ def check_products_are_whole(folder):
     for line in RunDirectory(folder / "run").lines():
         if line.get("status") == "ok" and line["step"] == "noop_runner":
             assert all((output / name).exists() for name in line["out"])
+
+
+def test_a_joining_step_is_not_repeated_when_its_inputs_are_the_same(case):
+    case.files("a", "b")
+    (case.inputs / "a-000001.txt").write_bytes(b"\xff is no text")
+    case.ini("noop_runner, join_runner")
+    assert case.run().counts == {"noop_runner": {"ok": 3, "failed": 1}, "join_runner": {"ok": 1}}
+    assert again(case) == [("noop_runner", "-000001")]
