@@ -306,6 +306,8 @@ def drive(flow: Flow, pool: Pool, notice: Notice) -> int:
 
 def open_pool(config: RunConfig, folder: Path) -> Pool:
     """Open the pool that MODE asks for."""
+    if config.execution.mode == "dask":
+        return load_dask().DaskPool(config, folder)
     if config.execution.mode == "mpi":
         mpi = load_mpi()
         if mpi.world_size() > 1:
@@ -314,6 +316,21 @@ def open_pool(config: RunConfig, folder: Path) -> Pool:
     return make_pool(
         config.execution.mode, config.job.smp_backend, config.job.smp_batch_size, folder
     )
+
+
+def load_dask():
+    """Import the pool of a Dask cluster, which needs distributed.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is not installed.
+    """
+    try:
+        return importlib.import_module("shapepipe.pipeline.dask_pool")
+    except ImportError as error:
+        text = f"[EXECUTION] MODE = dask needs distributed (pip install shapepipe[dask]): {error}"
+        raise ConfigurationError(text) from error
 
 
 def load_mpi():

@@ -37,8 +37,9 @@ class ExecutionSection(Section):
     module: list[str] = option(
         doc="Runners in order: names, or package.module:function. A name may appear more than once."
     )
-    mode: Literal["smp", "mpi", "serial"] = option(
-        "smp", doc="Pool: worker processes here, ranks of mpiexec, or one worker."
+    mode: Literal["smp", "mpi", "dask", "serial"] = option(
+        "smp",
+        doc="Pool: workers here (smp), ranks of mpiexec, workers of a Dask cluster, or one worker.",
     )
     module_path: list[str] = option([], doc="Folders with runners of your own, one file each.")
 
@@ -79,6 +80,14 @@ class JobSection(Section):
     )
     timeout: Duration | None = option(
         None, doc="Longest time of one job, in seconds or H:M:S; its programs are ended as well."
+    )
+    dask_scheduler: str | None = option(
+        None, doc="Dask cluster that runs already: address (tcp://...) or file of its scheduler."
+    )
+    dask_cluster: str = option(
+        "local",
+        doc="Dask cluster to start for the run, with SMP_BATCH_SIZE workers: local, or one of"
+        " dask-jobqueue's by name (slurm, pbs, lsf, ...), which gets what [BATCH] asks for.",
     )
 
 
