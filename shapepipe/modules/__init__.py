@@ -1,1 +1,1 @@
-"""Runners: one file each; the file's stem is the runner's name and, in capitals, its INI section."""
+"""Runners: one file each; its stem is the runner's name and, in capitals, its INI section."""

@@ -8,10 +8,10 @@ from pydantic import field_validator, model_validator
 from shapepipe import (
     Address,
     Input,
-    InputFile,
     NoUsableData,
     Options,
     Output,
+    ProductFile,
     option,
     runner,
 )

@@ -13,6 +13,7 @@ from shapepipe import (
     NoUsableData,
     Options,
     Output,
+    ProductFile,
     Program,
     ProgramFailed,
     option,

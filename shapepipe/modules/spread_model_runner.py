@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from shapepipe import BadInput, Input, InputFile, Options, Output, option, runner
+from shapepipe import BadInput, Input, Options, Output, ProductFile, option, runner
 from shapepipe.astro import epochs, ldac, moments, spread, stampstore, wcs
 
 CHUNK = 500  # objects in memory at a time
@@ -35,7 +35,7 @@ class SpreadModelOptions(Options):
         doc="Weigh the PSF of each epoch with the mean of its weight stamp, which is the last "
         "input (by vignetmaker_runner, MULTI-EPOCH); otherwise all epochs are equal.",
     )
-    log_wcs: InputFile | None = option(
+    log_wcs: ProductFile | None = option(
         None,
         doc="Table of merge_headers_runner: PSFs of CCDs that are mounted the other way round are "
         "turned to the stack, and FSCALE counts in the weights; without it they are as they are.",

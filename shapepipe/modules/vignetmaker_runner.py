@@ -8,7 +8,7 @@ import numpy as np
 from astropy.table import Table
 from pydantic import field_validator, model_validator
 
-from shapepipe import Address, BadInput, Input, InputFile, Options, Output, option, runner
+from shapepipe import Address, BadInput, Input, Options, Output, ProductFile, option, runner
 from shapepipe.astro import epochs, fits, ldac, moments, stamps, stampstore, wcs
 
 MOST_IMAGES = 6
@@ -48,7 +48,7 @@ class VignetMakerOptions(Options):
         doc="MULTI-EPOCH: kinds of images, by their names before -exposure-ccd.fits; a name with "
         "`flag` gets 1024 for pixels outside the CCD, others 0.",
     )
-    me_log_wcs: InputFile | None = option(
+    me_log_wcs: ProductFile | None = option(
         None, doc="MULTI-EPOCH: table of merge_headers_runner with the WCS of the exposures."
     )
 

@@ -6,6 +6,7 @@ inputs are known only when an earlier step has run stays unbound until then.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from shapepipe.pipeline.match import (
     find_files,
     join_numbers,
 )
+from shapepipe.pipeline.options import missing_path
 from shapepipe.pipeline.runner import Input
 from shapepipe.pipeline.steps import Plan, PlannedStep, State
 from shapepipe.pipeline.wiring import Column, Wire, choose_products, wire
@@ -194,6 +196,36 @@ def find_place(plan: Plan, step: PlannedStep, text: str, where: str) -> Place:
     if place.step is None and ":" in text:
         plan.addresses[text] = list(place.folders)
     return place
+
+
+def find_product(plan: Plan, step: PlannedStep, text: str, where: str) -> Path:
+    """Resolve the name or the address of one file, which an earlier step may still have to make."""
+    path = Path(text)
+    if path.is_file():
+        return path.absolute()
+    address = re.match(r"([^:/]+:[A-Za-z_]\w*)(?:/(.+))?$", text)
+    if address is None:
+        raise ConfigurationError(f"{where} {missing_path(path.absolute(), 'file')}")
+    place = find_place(plan, step, address.group(1), where)
+    if place.step is not None:
+        maker = plan.steps[place.step]
+        folder, names = (
+            Path(maker.output),
+            [f"{item.pattern}{item.ext}" for item in maker.products()],
+        )
+        step.waits.add(maker.index)
+    else:
+        folder = Path(place.folders[0])
+        names = sorted(
+            str(item.relative_to(folder)) for item in folder.rglob("*") if item.is_file()
+        )
+    wanted = [address.group(2)] if address.group(2) else names
+    if len(wanted) != 1 or wanted[0] not in names:
+        there = ", ".join(names[:8]) or "none"
+        raise ConfigurationError(f"{where} {text} must name one file of {folder} (there: {there})")
+    if place.step is not None:
+        step.reads.append(folder / wanted[0])
+    return folder / wanted[0]
 
 
 def _find_role(plan, step, role, pattern, ext, places, wires) -> tuple[Column | None, bool]:

@@ -39,6 +39,7 @@ class _PathKind:
 
 
 FILE, FOLDER, PLACE = _PathKind("file"), _PathKind("folder"), _PathKind("address")
+PRODUCT = _PathKind("product")
 
 
 def expand_path(text: str) -> str:
@@ -119,6 +120,8 @@ InputFile = Annotated[Path, BeforeValidator(_existing_file), FILE]
 """A file that must exist; its content counts in the fingerprint of every job that reads it."""
 Folder = Annotated[Path, BeforeValidator(lambda text: Path(expand_path(text)).absolute()), FOLDER]
 """A directory, existing or not."""
+ProductFile = Annotated[Path, BeforeValidator(lambda text: Path(expand_path(text))), PRODUCT]
+"""A file, or the address of one: `last:merge_headers_runner`, `last:x_runner/name.sqlite`."""
 Address = Annotated[tuple, BeforeValidator(_addresses), PLACE]
 """Directories, or addresses such as `last:psfex_runner`; the job gets `tuple[Path, ...]`."""
 Duration = Annotated[str, AfterValidator(_duration)]
@@ -261,9 +264,12 @@ def type_text(field: FieldInfo) -> str:
     """Name the type of an option in the words of the manual."""
     kind, inner = path_kind(field), unwrap(field.annotation)
     if kind:
-        return {"file": "file", "folder": "directory", "address": "directories or addresses"}[
-            kind.name
-        ]
+        return {
+            "file": "file",
+            "folder": "directory",
+            "address": "directories or addresses",
+            "product": "file or address",
+        }[kind.name]
     if get_origin(inner) is Annotated:
         return "time (seconds or H:M:S)" if inner is Duration else type_text_of(get_args(inner)[0])
     return type_text_of(inner)

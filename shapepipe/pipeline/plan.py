@@ -13,7 +13,7 @@ from pathlib import Path
 
 from shapepipe.errors import ConfigurationError
 from shapepipe.pipeline.addresses import Addresses
-from shapepipe.pipeline.binding import at, bind, find_place
+from shapepipe.pipeline.binding import at, bind, find_place, find_product
 from shapepipe.pipeline.config import RunConfig, StepConfig, module_folders, read_number_list
 from shapepipe.pipeline.match import Chosen
 from shapepipe.pipeline.needs import check_needs
@@ -94,7 +94,15 @@ def _resolve_options(plan: Plan, step: PlannedStep) -> list[str]:
     resolved, complaints = {}, []
     for name, field_ in step.runner.options.model_fields.items():
         kind, texts = path_kind(field_), getattr(step.config.opts, name)
-        if kind is None or kind.name != "address" or texts is None or name.endswith("input_dir"):
+        if kind is None or texts is None or name.endswith("input_dir"):
+            continue
+        if kind.name == "product":
+            try:
+                where = f"{at(plan, step)} {name.upper()}:"
+                resolved[name] = find_product(plan, step, str(texts), where)
+            except ConfigurationError as error:
+                complaints += error.complaints
+        if kind.name != "address":
             continue
         folders: list[Path] = []
         for text in texts:

@@ -215,6 +215,9 @@ def take_fingerprint(plan: Plan, step: PlannedStep) -> None:
                 str(folder) if folder in step.reads else f"{folder} ({_listing_digest(folder)})"
                 for folder in value
             )
+        elif kind is not None and value is not None and kind.name == "product":
+            mark = "" if value in step.reads else f" ({_listing_digest(value)})"
+            values[name] = f"{value}{mark}"
         else:
             values[name] = str(value)
     values |= step.opts.model_extra or {}
@@ -226,7 +229,9 @@ def take_fingerprint(plan: Plan, step: PlannedStep) -> None:
 
 
 def _listing_digest(folder: Path) -> str:
-    """Digest of the names, sizes and times of all files below a directory."""
+    """Digest of the names, sizes and times of all files below a directory, or of one file."""
+    if folder.is_file():
+        return identity(str(folder))
     if not folder.is_dir():
         return "not there yet"
     marks = [
