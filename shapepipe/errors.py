@@ -44,7 +44,7 @@ class ConfigurationError(ShapePipeError):
 
 
 class RunRefused(ShapePipeError):
-    """A run cannot be started or continued: owned by another process, or made with other options."""
+    """A run cannot be started or continued: another process has it, or its options differ."""
 
     exit_status = 2
 
