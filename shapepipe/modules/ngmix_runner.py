@@ -8,7 +8,7 @@ import numpy as np
 from astropy.io import fits as afits
 from astropy.table import Table, vstack
 
-from shapepipe import BadInput, Input, InputFile, Output, RowsOptions, option, runner
+from shapepipe import BadInput, Input, Output, ProductFile, RowsOptions, option, runner
 from shapepipe.astro import epochs, fits, jacobians, ldac, stamps, stampstore, wcs
 from shapepipe.shear import (
     Batch,
@@ -48,7 +48,7 @@ class NgmixOptions(RowsOptions):
         "native",
         doc="native: Gaussian fit; moments: fixed Gaussian weight; ngmix: the ngmix package.",
     )
-    log_wcs: InputFile = option(doc="Table of merge_headers_runner with the WCS of the exposures.")
+    log_wcs: ProductFile = option(doc="Table of merge_headers_runner with the WCS of exposures.")
     mag_zp: float = option(30.0, doc="Zero point of the magnitudes.", unit="mag")
     pixel_scale: float | None = option(
         None, above=0, unit="arcsec",
