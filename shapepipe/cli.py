@@ -100,7 +100,8 @@ def _guarded(command) -> None:
 
 
 def _complain(line: str) -> None:
-    Console(stderr=True, highlight=False).print(f"[red]error[/red] {escape(line)}", soft_wrap=True)
+    console = Console(stderr=True, highlight=False, emoji=False)
+    console.print(f"[red]error[/red] {escape(line)}", soft_wrap=True)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

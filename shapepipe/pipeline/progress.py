@@ -64,7 +64,7 @@ class NoDisplay:
     def summary(self, flow, result):
         """Keep the log's last lines the only ones, unless something failed."""
         if result.exit_status:
-            Summary(Console(stderr=True, highlight=False)).show(flow, result)
+            Summary(Console(stderr=True, highlight=False, emoji=False)).show(flow, result)
 
 
 class Display:
@@ -80,7 +80,7 @@ class Display:
 
     def __init__(self, plan, console: Console | None = None):
         self.plan = plan
-        self.console = console or Console(highlight=False)
+        self.console = console or Console(highlight=False, emoji=False)
         self._tasks: dict[int, int] = {}
         self._bad: dict[int, int] = defaultdict(int)
         self._last: dict[int, float] = {}
@@ -230,7 +230,7 @@ def error_lines(flow) -> list[str]:
     lines, limit = [], flow.plan.config.worker.process_print_limit
     for (label, status), hits in flow.errors.items():
         groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for number, error in hits:
+        for number, error in sorted(hits):
             groups[_kind(error, number)].append((number, error))
         for members in groups.values():
             numbers = [number or "all" for number, _ in members]

@@ -247,8 +247,9 @@ def _go(plan: Plan, display, stop_after: float | None) -> Result:
     display = display or (Display(plan) if config.default.verbose else NoDisplay())
     notice = Notice(config.batch.grace(), stop_after)
     try:
-        flow = Flow(plan, log, display)
-        result = _drive_to_the_end(plan, flow, open_pool(config, directory.scratch), notice)
+        with display:
+            flow = Flow(plan, log, display)
+            result = _drive_to_the_end(plan, flow, open_pool(config, directory.scratch), notice)
         log.info("end of the run, exit status %d", result.exit_status)
         if plan.part is not None:
             ended = {"at": round(time.time(), 3), "as": result.exit_status}
@@ -262,7 +263,7 @@ def _go(plan: Plan, display, stop_after: float | None) -> Result:
 def _drive_to_the_end(plan: Plan, flow: Flow, pool: Pool, notice: Notice) -> Result:
     directory, status, stopped = plan.directory, None, ""
     try:
-        with notice, flow.display:
+        with notice:
             taken = drive(flow, pool, notice)
         if notice.given() and any(step.count(State.TO_DO) for step in plan.steps):
             status, stopped = _out_of_time(taken)

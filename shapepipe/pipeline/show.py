@@ -26,8 +26,8 @@ WIDE = 160
 
 
 def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDE)
+    console = Console(highlight=False, emoji=False)
+    return console if console.is_terminal else Console(highlight=False, emoji=False, width=WIDE)
 
 
 def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
