@@ -137,6 +137,22 @@ def test_single_image_packed_by_fpack_gives_a_sound_header(tmp_path):
     assert entry["header"].startswith("SIMPLE  =") and entry["header"].count("SIMPLE  =") == 1
 
 
+@pytest.mark.parametrize("ext", [".fits", ".fits.fz"])
+def test_unsigned_counts_above_32767_keep_their_values(tmp_path, ext):
+    """Raw frames and SDSS frames hold 16 bits without sign, stored with BZERO = 32768."""
+    counts = np.linspace(0, 65535, SHAPE[0] * SHAPE[1]).reshape(SHAPE).astype(np.uint16)
+
+    def store_counts(hdus):
+        hdus[1].data = counts
+
+    outcome = split(tmp_path, {"OUTPUT_SUFFIX": "image", "N_HDU": "1"},
+                    image=make(tmp_path, "image", ext, change=store_counts))  # fmt: skip
+    assert outcome.status == "ok", outcome.error
+    with afits.open(tmp_path / "run" / "output" / f"image{NUMBER}-0.fits") as hdus:
+        assert hdus[0].header["BZERO"] == 32768 and hdus[0].header["BITPIX"] == 16
+        np.testing.assert_array_equal(hdus[0].data, counts)
+
+
 def test_extensions_can_be_chosen_by_name(tmp_path):
     image = make(tmp_path, "image", names=["ccd02", "ccd00", "ccd01"])
     options = {"OUTPUT_SUFFIX": "image", "N_HDU": "2", "HDU_NAMES": "ccd00, ccd01"}
