@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from shapepipe.pipeline.records import RunDirectory
 from shapepipe.pipeline.run import execute, prepare
 
 MOCKS = Path(__file__).parent / "mock_runners"
+SLURM = Path(__file__).parents[2] / "scripts" / "slurm_cluster"
 
 
 class Case:
@@ -105,6 +109,28 @@ def case(tmp_path, capsys, monkeypatch) -> Case:
 def mocks() -> Path:
     """Folder with the mock runners."""
     return MOCKS
+
+
+@pytest.fixture(scope="session")
+def start_slurm(tmp_path_factory):
+    """Start a private Slurm with some nodes and make it the one that is used; all end at last."""
+    folders = {}
+
+    def start(nodes: int = 1) -> Path:
+        if nodes not in folders:
+            # the names of sockets must be short
+            folders[nodes] = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
+            words = [SLURM, "start", folders[nodes], "--nodes", str(nodes)]
+            done = subprocess.run(words, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+        os.environ["SLURM_CONF"] = str(folders[nodes] / "slurm.conf")
+        return folders[nodes]
+
+    yield start
+    os.environ.pop("SLURM_CONF", None)
+    for folder in folders.values():
+        subprocess.run([SLURM, "stop", folder], check=True, timeout=60)
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -35,8 +35,8 @@ def test_the_head_is_killed(campaign):
 
 def test_workers_are_killed(campaign):
     killed = campaign("smp", "worker", 20261121)
-    assert killed.run(3) == []
-    assert killed.kills == 3
+    assert killed.run(2) == []
+    assert killed.kills == 2
 
 
 @pytest.mark.mpi

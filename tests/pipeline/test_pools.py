@@ -17,6 +17,8 @@ POOLS = [
     "multiprocessing",
     "threading",
     pytest.param("mpi", marks=pytest.mark.mpi),
+    pytest.param("dask", marks=pytest.mark.dask),
+    pytest.param("slurm", marks=pytest.mark.slurm),
 ]
 PLANTED = {
     1: "speak",
@@ -67,12 +69,33 @@ UNITS = 20
 
 def run_in(pool: str, case) -> int:
     """Run a case in a pool; return the exit status."""
+    if pool == "dask":
+        return call_in_main("run", "-c", case.path, "-o", "EXECUTION:MODE=dask")
+    if pool == "slurm":
+        return run_in_slurm(case)
     if pool != "mpi":
         words = ["EXECUTION:MODE=serial"] if pool == "serial" else [f"JOB:SMP_BACKEND={pool}"]
         return case.run(*words).exit_status
     command = ["mpiexec", "-n", "3", sys.executable, "-m", "shapepipe", "run", "-c", case.path]
     done = subprocess.run([*command, "-o", "EXECUTION:MODE=mpi"], capture_output=True, text=True)
     return done.returncode
+
+
+def call_in_main(*words) -> int:
+    """Run `shapepipe` as a command, as workers that are spawned need it."""
+    command = [sys.executable, "-m", "shapepipe", *(str(word) for word in words)]
+    return subprocess.run(command, capture_output=True, text=True).returncode
+
+
+def run_in_slurm(case) -> int:
+    """Submit a case in two shards, wait until the queue is empty; return the last job's status."""
+    words = ("submit", "-c", case.path, "--on", "slurm", "--shards", "2", "-o", "BATCH:TIME=300")
+    assert call_in_main(*words) == 0
+    until = time.monotonic() + 120
+    while subprocess.run(["squeue", "-h"], capture_output=True).stdout:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    return [line for line in case.directory().lines() if "ended" in line][-1]["ended"]["as"]
 
 
 def is_alive(pid: int) -> bool:
@@ -101,6 +124,8 @@ def children() -> set[int]:
 @pytest.fixture(params=POOLS)
 def pool(request):
     """Each pool in turn."""
+    if request.param == "slurm":
+        request.getfixturevalue("start_slurm")(1)
     return request.param
 
 
@@ -134,8 +159,9 @@ def check_logs(case, expected, records):
             assert f"about to {fault}" in path.read_text(), fault
     assert "Traceback" in (logs / "process-000003.log").read_text()
     assert "Segmentation fault" in (logs / "process-000008.log").read_text()
-    start, length = records["-000001"]["log"]
-    text = (logs / "fault_runner.log").read_bytes()[start : start + length].decode()
+    start, length, *shard = records["-000001"]["log"]
+    log = logs / ".".join(["fault_runner", *shard, "log"])
+    text = log.read_bytes()[start : start + length].decode()
     assert text.startswith("== fault_runner -000001\n")
     for word in ("about to speak", "on standard output", "of a program", "on standard error"):
         assert word in text
