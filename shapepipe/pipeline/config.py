@@ -350,7 +350,7 @@ def module_folders(texts: Sequence[str]) -> list[str]:
 
 
 def _load_runners(names, folders, origins, complaints, ini) -> list[Runner | None]:
-    runners = []
+    runners: list[Runner | None] = []
     where = f"{origins['EXECUTION'].get('module', ini.path.name)} [EXECUTION] MODULE"
     for name in names:
         try:

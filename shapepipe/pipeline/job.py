@@ -112,7 +112,8 @@ class Outcome(NamedTuple):
     identities: tuple[str, ...] = ()
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True)
+class Rows:
     """The share of a catalogue's rows that a job of scope `rows` takes."""
 
     index: int
@@ -225,7 +226,9 @@ def run_job(context: StepContext, task: Task) -> Outcome:
     """Do one job; whatever happens, an outcome comes back."""
     started, wall, cpu = time.time(), time.perf_counter(), _cpu_seconds()
     scratch = os.path.join(context.scratch, task.attempt)
-    job, status, error, metrics, products, identities = None, FAILED, "", None, (), ()
+    job, status, error, metrics = None, FAILED, "", None
+    products: tuple[str, ...] = ()
+    identities: tuple[str, ...] = ()
     try:
         identities = tuple(identity(path) for path in task.inputs)
         job = Job(context, task)
@@ -266,13 +269,14 @@ def share_name(number: str, index: int, count: int) -> str:
 
 def merge_shares(job: Job, opts) -> None:
     """Join the products of the shares of one catalogue, in the order of its rows."""
-    runner = job._context.runner
+    merge = job._context.runner.merge
+    assert merge is not None  # `runner` refuses scope `rows` without it
     for role, patterns, _, _, _ in job._context.expected:
         for pattern in patterns:
             parts = [
                 path for name, path in job.inputs.items() if name.startswith(f"{role}/{pattern}/")
             ]
-            runner.merge(parts, job.output(role, pattern=pattern))
+            merge(parts, job.output(role, pattern=pattern))
 
 
 def describe_error(error: BaseException) -> str:

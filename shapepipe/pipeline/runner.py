@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
@@ -257,8 +258,9 @@ def _source_files(name: str) -> list[Path]:
         found[name] = Path(source)
         for value in vars(module).values():
             used = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None)
-            mine = isinstance(used, str) and used.partition(".")[0] in (package, "shapepipe")
-            if mine and used != "shapepipe" and not used.startswith(NOT_SCIENCE):
+            if not isinstance(used, str) or used.partition(".")[0] not in (package, "shapepipe"):
+                continue
+            if used != "shapepipe" and not used.startswith(NOT_SCIENCE):
                 pending.append(used)
     return [found[name] for name in sorted(found)]
 
@@ -324,12 +326,12 @@ def locate_runner(reference: str, folders: Sequence[str] = ()) -> tuple[str, str
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name == name:
             return point.module, point.attr, ""
-    path = _aliases(folders).get(name)
-    if path is None:
+    real = _aliases(folders).get(name)
+    if real is None:
         return None
-    if path.parent == _in_tree_folder():
-        return f"{IN_TREE}.{path.stem}", path.stem, ""
-    return f"shapepipe_drop_in_{path.stem}", path.stem, str(path)
+    if real.parent == _in_tree_folder():
+        return f"{IN_TREE}.{real.stem}", real.stem, ""
+    return f"shapepipe_drop_in_{real.stem}", real.stem, str(real)
 
 
 def list_runners(folders: Sequence[str] = ()) -> list[str]:
@@ -357,7 +359,8 @@ def _in_tree_file(name: str) -> Path:
 def _aliases(folders: Sequence[str]) -> dict[str, Path]:
     """Aliases of the runners in the tree and in folders, read without importing their files."""
     found: dict[str, Path] = {}
-    everywhere = [Path(folder).glob("*_runner.py") for folder in (_in_tree_folder(), *folders)]
+    places = [_in_tree_folder(), *map(Path, folders)]
+    everywhere = [folder.glob("*_runner.py") for folder in places]
     for path in (path for files in everywhere for path in sorted(files)):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.keyword) and node.arg == "aliases":
@@ -377,11 +380,13 @@ def _load_file(module_name: str, path: str):
     known = sys.modules.get(module_name)
     if known is not None and getattr(known, "__file__", None) == path:
         return known
-    spec = importlib.util.spec_from_file_location(module_name, path)
+    loader = SourceFileLoader(module_name, path)
+    spec = importlib.util.spec_from_file_location(module_name, path, loader=loader)
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except Exception as error:
         sys.modules.pop(module_name, None)
         raise ConfigurationError(

@@ -51,7 +51,9 @@ def read_sections(
             else:
                 near = nearest(key.upper(), [item.upper() for item in known])
                 complaints.append(f"{ini.where(name, key)} {key.upper()}: unknown option{near}")
-        sections[name], wrong = check_values(cls, texts)
+        section, wrong = check_values(cls, texts)
+        if section is not None:
+            sections[name] = section
         complaints += [f"{ini.where(name, key)} {key.upper()}: {why}" for key, why in wrong.items()]
     if complaints:
         raise ConfigurationError(sorted(complaints))

@@ -50,8 +50,8 @@ class Column:
 
     role: str
     sources: list[Wire | Found] = field(default_factory=list)
-    which: np.ndarray | None = None
-    index: np.ndarray | None = None
+    which: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int8))
+    index: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
 
     def numbers(self) -> dict[str, int]:
         """All numbers, with the source of each; of two sources the first counts."""

@@ -14,11 +14,13 @@ import resource
 import signal
 import sys
 import threading
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import cast
 
 from shapepipe.pipeline.job import FAILED, Outcome, StepContext, Task, failed_log_name, run_job
-from shapepipe.pipeline.runner import find_runner
+from shapepipe.pipeline.runner import Runner, find_runner
 
 OUTPUT_KEPT = 65536
 """Bytes of what a job printed that are kept in its log."""
@@ -103,14 +105,9 @@ def _printed() -> str:
 
 def save_context(path: Path, context: StepContext, reference: str, folders: list[str]) -> None:
     """Write what the jobs of a step have in common, with the runner by name."""
-    runner, context.runner = context.runner, None
-    try:
-        opts, context.opts = pickle.dumps(context.opts), None
-        data = pickle.dumps((reference, folders, opts, context))
-    finally:
-        context.runner = runner
-    context.opts = pickle.loads(opts)
-    path.write_bytes(data)
+    opts = pickle.dumps(context.opts)
+    bare = replace(context, runner=cast(Runner, None), opts=None)
+    path.write_bytes(pickle.dumps((reference, folders, opts, bare)))
 
 
 def load_context(path: str) -> StepContext:
