@@ -18,6 +18,8 @@ program_row() {
         weightwatcher) echo "ww,weightwatcher,WeightWatcher weightwatcher -" ;;
         swarp)         echo "swarp,SWarp swarp astromatic-swarp" ;;
         mpi)           echo "mpiexec openmpi-bin openmpi" ;;
+        slurm)         echo "slurmctld,/usr/sbin/slurmctld slurm-wlm -" ;;
+        munge)         echo "munged,/usr/sbin/munged munge -" ;;
         fpack)         echo "fpack libcfitsio-bin cfitsio" ;;
         *)             stop "scripts/install.sh knows no program called $1" ;;
     esac

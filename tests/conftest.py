@@ -26,7 +26,7 @@ COMMANDS = {
     "fpack": ("fpack",),
 }
 ALSO_CALLED = {"sex": "sextractor", "source-extractor": "sextractor", "ww": "weightwatcher"}
-REQUIRED_IN_CI = ("programs", "mpi")
+REQUIRED_IN_CI = ("programs", "mpi", "slurm", "dask")
 
 
 def pytest_configure():
@@ -63,6 +63,14 @@ def pytest_runtest_setup(item):
             pytest.skip("mpiexec is not installed; scripts/test installs it")
         if importlib.util.find_spec("mpi4py") is None:
             pytest.skip("mpi4py is not installed; scripts/test installs it")
+    if item.get_closest_marker("slurm"):
+        if os.geteuid() != 0:
+            pytest.skip("only root can start a Slurm")
+        for command in ("slurmctld", "slurmd", "sbatch", "munged"):
+            if not shutil.which(command, path=f"{os.environ['PATH']}:/usr/sbin"):
+                pytest.skip(f"{command} is not installed; scripts/test installs it")
+    if item.get_closest_marker("dask") and importlib.util.find_spec("distributed") is None:
+        pytest.skip("distributed is not installed; scripts/test installs it")
     if item.get_closest_marker("ngmix") and importlib.util.find_spec("ngmix") is None:
         pytest.skip("ngmix is not installed; it comes from conda-forge")
 

@@ -193,7 +193,8 @@ class Flow:
         if outcome.error:
             line["error"] = outcome.error
         if outcome.log:
-            line["log"] = self._log_of(step).add(f"{step.label} {number}", outcome.log)
+            where = self._log_of(step).add(f"{step.label} {number}", outcome.log)
+            line["log"] = [*where, *([self.directory.shard] if self.directory.shard else [])]
         return line
 
     def _log_of(self, step) -> StepLog:

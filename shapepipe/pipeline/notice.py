@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from typing import Self
 
-LEAST = 1
-"""Units that a process does whatever the clock says, so that a run which is continued moves on."""
+TIDYING = 10.0
+"""Seconds before the end that are kept for giving up what is under way; less if time is short."""
 
 
 class Notice:
@@ -19,14 +20,22 @@ class Notice:
 
     Parameters
     ----------
-    grace : float
-        Seconds between the word and the end.
+    warning : float
+        Seconds before the end from which on no unit is begun.
     after : float, optional
         Give the word by itself after so many seconds.
+    time_left : callable, optional
+        Seconds until the end, if somebody knows; asked when the word comes, which may be early.
     """
 
-    def __init__(self, grace: float = 0.0, after: float | None = None):
-        self._grace, self._at = grace, None if after is None else time.monotonic() + after
+    def __init__(
+        self,
+        warning: float = 0.0,
+        after: float | None = None,
+        time_left: Callable[[], float | None] | None = None,
+    ):
+        self._warning, self._time_left, self._word = warning, time_left, False
+        self._end = None if after is None else time.monotonic() + after + warning
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Self:
@@ -45,13 +54,17 @@ class Notice:
         raise KeyboardInterrupt
 
     def _hurry(self, *_) -> None:
-        now = time.monotonic()
-        self._at = now if self._at is None else min(self._at, now)
+        self._word = True
 
     def given(self) -> bool:
         """Whether no further unit may be begun."""
-        return self._at is not None and time.monotonic() >= self._at
+        if self._word:
+            self._word, left = False, self._time_left() if self._time_left else None
+            end = time.monotonic() + (self._warning if left is None else left)
+            self._end = end if self._end is None else min(self._end, end)
+        return self._end is not None and time.monotonic() >= self._end - self._warning
 
     def over(self) -> bool:
         """Whether the time of those under way is over as well."""
-        return self._at is not None and time.monotonic() >= self._at + self._grace
+        tidying = min(TIDYING, 0.3 * self._warning)
+        return self.given() and time.monotonic() >= self._end - tidying

@@ -22,12 +22,13 @@ from shapepipe.pipeline.config import RunConfig, load_config, secondary_files
 from shapepipe.pipeline.dispatch import Pool, make_pool
 from shapepipe.pipeline.flow import Flow
 from shapepipe.pipeline.logs import close_logger, run_logger
-from shapepipe.pipeline.notice import LEAST, Notice
+from shapepipe.pipeline.notice import Notice
 from shapepipe.pipeline.plan import make_plan
 from shapepipe.pipeline.progress import Display, NoDisplay
 from shapepipe.pipeline.records import RUN_FILE, RunDirectory, RunList, this_machine
 from shapepipe.pipeline.resume import mark_done, take_fingerprint, what_changed
 from shapepipe.pipeline.shards import Part
+from shapepipe.pipeline.slurm import time_left
 from shapepipe.pipeline.steps import BAD, Plan, State
 
 INTERRUPTED = 130
@@ -238,14 +239,20 @@ def _launch_of_part(plan: Plan) -> dict:
     return {"launch": launch | {"stage": plan.part.stage} | this_machine() | batch}
 
 
-BATCH_VARIABLES = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
+BATCH_VARIABLES = (
+    "SLURM_JOB_ID",
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_RESTART_COUNT",
+    "SLURMD_NODENAME",
+)
 
 
 def _go(plan: Plan, display, stop_after: float | None) -> Result:
     config, directory = plan.config, plan.directory
     log = run_logger(directory.path / "logs" / f"{config.file.log_name}{directory.ending}.log")
     display = display or (Display(plan) if config.default.verbose else NoDisplay())
-    notice = Notice(config.batch.grace(), stop_after)
+    notice = Notice(config.batch.warning, stop_after, lambda: time_left(os.environ))
     try:
         with display:
             flow = Flow(plan, log, display)
@@ -294,7 +301,7 @@ def drive(flow: Flow, pool: Pool, notice: Notice) -> int:
     """Keep the pool busy until nothing is left to do or the time is over; count the outcomes."""
     taken = 0
     while True:
-        if taken < LEAST or not notice.given():
+        if not notice.given():
             for assignment in flow.next(pool.room()):
                 pool.submit(assignment)
         if not pool.busy() or notice.over():

@@ -110,10 +110,6 @@ class BatchSection(Section):
     )
     prologue: str = option("", doc="Shell lines to run first, such as: module load gcc.")
 
-    def grace(self) -> float:
-        """Seconds that units under way get after the warning; the rest is for tidying up."""
-        return self.warning - min(10.0, 0.3 * self.warning)
-
 
 class WorkerSection(Section):
     """[WORKER]: what workers show."""

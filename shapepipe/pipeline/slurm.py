@@ -6,6 +6,8 @@ Nothing here needs the accounting database, which many sites do not have.
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 
@@ -29,7 +31,7 @@ def script(job: BatchJob) -> str:
         "partition": request.partition,
         "account": request.account,
         "signal": f"B:USR1@{request.warning:.0f}",
-        "output": output,
+        "output": shlex.quote(output),
         "open-mode": "append",
     }
     lines = [f"#SBATCH --{key}={value}" for key, value in wishes.items() if value]
@@ -74,9 +76,28 @@ def in_queue(numbers: Sequence[str]) -> list[str]:
 
 
 def requeue(environment: Mapping[str, str]) -> bool:
-    """Queue this very job again; whether Slurm agrees."""
+    """Queue this very job again, which Slurm starts two minutes later; whether it agrees."""
     number = environment.get("SLURM_JOB_ID")
     return bool(number) and _call("scontrol", "requeue", number).returncode == 0
+
+
+def time_left(environment: Mapping[str, str]) -> float | None:
+    """Seconds until the time limit of the job that this process is part of; None if unknown."""
+    number = environment.get("SLURM_JOB_ID")
+    if not number:
+        return None
+    try:
+        text = _call("squeue", "-h", "-j", number, "-o", "%L").stdout.strip()
+    except RunRefused:
+        return None
+    found = _LEFT.fullmatch(text)
+    if found is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return 86400.0 * days + 3600.0 * hours + 60.0 * minutes + seconds
+
+
+_LEFT = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 
 
 def _call(*words: str) -> subprocess.CompletedProcess:
