@@ -184,6 +184,8 @@ class Flow:
             "wall": round(outcome.wall, 4),
             "cpu": round(outcome.cpu, 4),
             "mem": outcome.memory,
+            "read": outcome.read,
+            "written": outcome.written,
             "print": step.fingerprint,
             "in": keys + self._gathered_keys.get(step.index, []),
             "out": outcome.products,

@@ -110,6 +110,8 @@ class Outcome(NamedTuple):
     error: str = ""
     log: str = ""
     identities: tuple[str, ...] = ()
+    read: int = 0
+    written: int = 0
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,7 @@ LOG_KEPT = 65536
 def run_job(context: StepContext, task: Task) -> Outcome:
     """Do one job; whatever happens, an outcome comes back."""
     started, wall, cpu = time.time(), time.perf_counter(), _cpu_seconds()
+    read, written = _bytes_moved()
     scratch = os.path.join(context.scratch, task.attempt)
     job, status, error, metrics = None, FAILED, "", None
     products: tuple[str, ...] = ()
@@ -247,9 +250,10 @@ def run_job(context: StepContext, task: Task) -> Outcome:
         _empty(scratch)
     wall = time.perf_counter() - wall
     memory = max(_peak_memory(wall), job.program_memory if job else 0)
+    read_now, written_now = _bytes_moved()
     return Outcome(
         task.step, task.row, status, wall, _cpu_seconds() - cpu, memory, started,
-        products, metrics, error, log, identities,
+        products, metrics, error, log, identities, read_now - read, written_now - written,
     )  # fmt: skip
 
 
@@ -361,6 +365,23 @@ def _cpu_seconds() -> float:
         resource.getrusage(resource.RUSAGE_CHILDREN),
     )
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def _bytes_moved() -> tuple[int, int]:
+    """Bytes that this process and its ended programs have read and written so far (Linux).
+
+    Counted where they pass through the kernel, be it to a disk, to its cache or to a pipe; files
+    that are mapped into memory are not seen.
+    """
+    try:
+        descriptor = os.open("/proc/self/io", os.O_RDONLY)
+    except OSError:
+        return 0, 0
+    try:
+        fields = os.read(descriptor, 256).split()
+    finally:
+        os.close(descriptor)
+    return int(fields[1]), int(fields[3])
 
 
 LONG_JOB = 0.02
