@@ -124,6 +124,10 @@ ProductFile = Annotated[Path, BeforeValidator(lambda text: Path(expand_path(text
 """A file, or the address of one: `last:merge_headers_runner`, `last:x_runner/name.sqlite`."""
 Address = Annotated[tuple, BeforeValidator(_addresses), PLACE]
 """Directories, or addresses such as `last:psfex_runner`; the job gets `tuple[Path, ...]`."""
+BLANK = "a blank is a value"
+"""Marks a type whose blank text is a value; elsewhere it means that nothing is given."""
+Scheme = Annotated[str, BLANK]
+"""A numbering scheme; blank: there is no number."""
 Duration = Annotated[str, AfterValidator(_duration)]
 """A time in seconds or as [H:]M:S, kept as text."""
 
@@ -198,9 +202,10 @@ class Options(Section):
     file_ext: list[str] | None = option(
         None, doc="File extension, one for each input or one for all."
     )
-    numbering_scheme: str | None = option(
+    numbering_scheme: Scheme | None = option(
         None,
-        doc="Form of the number in the file names: -0000000-0, _0, or RE:<regular expression>.",
+        doc="Form of the number in the file names: -0000000-0, _0, RE:<regular expression>; blank: "
+        "there is no number.",
     )
     add_input_dir: Address | None = option(None, doc="Directories or addresses to search as well.")
     add_input_module: list[str] | None = option(None, doc="Runners to take products from as well.")
@@ -332,7 +337,7 @@ def prepare(field: FieldInfo, text: str) -> Any:
     """Bring INI text to the form that pydantic takes: lists split, choices in their own case."""
     inner = unwrap(field.annotation)
     if text == "" and inner is not field.annotation:
-        return None
+        return text if BLANK in get_args(inner) else None
     if get_origin(inner) in (list, tuple) and path_kind(field) is None:
         return split_list(text)
     if get_origin(inner) is Literal:
