@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from shapepipe.pipeline.options import Address, Duration, Folder, Section, option
+from shapepipe.pipeline.options import Address, Duration, Folder, Scheme, Section, option
 
 
 def _plain_name(text: str) -> str:
@@ -59,7 +59,7 @@ class FileSection(Section):
         None, doc="File names before the number, for steps that read INPUT_DIR of this section."
     )
     file_ext: list[str] | None = option(None, doc="Extensions that go with FILE_PATTERN.")
-    numbering_scheme: str | None = option(
+    numbering_scheme: Scheme | None = option(
         None, doc="Form of the number in file names: one zero = digits, several = that many digits."
     )
     number_list: str | None = option(
