@@ -1,4 +1,4 @@
-"""The verbs of the command line that get somebody started: `convert`, and what is to come.
+"""The verbs of the command line that get somebody started: `convert`, `init`.
 
 Only what click needs stands here; the work is loaded when a verb is called.
 """
@@ -6,6 +6,7 @@ Only what click needs stands here; the work is loaded when a verb is called.
 from __future__ import annotations
 
 import importlib
+import sys
 from pathlib import Path
 
 import click
@@ -31,4 +32,44 @@ def convert(old, output):
     return 2 if any(not line.startswith("warning") for line in complaints) else 0
 
 
-STARTER_VERBS = (convert,)
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False))
+@click.option("-o", "--output", default="config.ini", show_default=True, help="INI file to write.")
+@click.option("-y", "--yes", is_flag=True, help="Take every guess; ask nothing.")
+def init(folder, output, yes):
+    """Write a configuration for the FITS images in a folder.
+
+    \b
+    shapepipe init my_images
+    shapepipe init my_images -o night1/config.ini --yes
+
+    Names, headers and a few images are looked at; what is guessed from them stands in the INI
+    file with its reason. Files that are there already are not overwritten.
+    """
+    work = importlib.import_module("shapepipe.starter.init")
+    quiet = yes or not sys.stdin.isatty()
+    begun = work.begin(folder, output, _take_guess if quiet else _ask)
+    for note in begun.proposal.notes:
+        click.echo(click.style(f"note: {note}", fg="yellow"))
+    click.echo(f"images: {begun.proposal.images.title}")
+    click.echo(
+        f"wrote {', '.join(path.name for path in begun.written)} in {begun.written[0].parent}"
+    )
+    for line in begun.complaints:
+        click.echo(f"before it can run: {line}")
+    if not begun.complaints:
+        click.echo(f"{output} passes the check; {begun.n_units} units in its first step")
+    click.echo(f"read it, then: shapepipe_run -c {output}")
+    return 2 if begun.complaints else 0
+
+
+def _ask(question, guess, why):
+    click.echo(why)
+    return click.prompt(question, default=guess)
+
+
+def _take_guess(question, guess, why):
+    return guess
+
+
+STARTER_VERBS = (convert, init)

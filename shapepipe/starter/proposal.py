@@ -1,0 +1,235 @@
+"""From what is in a folder to what a run should do: each choice with its value and its reason.
+
+Nothing is written here; `configuration` turns a proposal into files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from shapepipe.astro.frames import role_in
+from shapepipe.starter.survey import ImageSet, Seen, Survey, look_at_pixels
+
+FEWEST_STARS = 8
+"""Stars that a quick look must see in an image before a PSF model is proposed."""
+STARS_FOR_DEGREE = ((60, 2, 12), (20, 1, 6), (0, 0, 3))
+"""Stars seen from which on, degree of the polynomial of the PSF, fewest stars for a model."""
+DEFAULT_ZERO_POINT = 30.0  # mag
+FULL_RANGE = 0.9  # of what the pixels can hold, where nothing tells what is saturated
+SEEING = 0.8  # arcsec; where no star could be measured
+
+Ask = Callable[[str, object, str], object]
+"""Asked with a question, the guess and its reason; returns the answer."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A value and why it was chosen."""
+
+    value: object
+    why: str
+
+
+@dataclass
+class Proposal:
+    """What a run should do.
+
+    Attributes
+    ----------
+    images : ImageSet
+        The images to process.
+    seen : Seen
+        What their pixels show.
+    n_hdu : int
+        Number of CCDs of a mosaic; 0 for single images.
+    preparation : dict of int to list
+        HDU -> roles that are taken from it by uncompress_fits_runner; empty if images can be read
+        as they are.
+    """
+
+    survey: Survey
+    images: ImageSet
+    seen: Seen
+    n_hdu: int
+    hdu_names: list[str]
+    preparation: dict[int, list[str]]
+    gain: Choice
+    saturation: Choice
+    saturation_card: str
+    zero_point: Choice
+    zero_point_card: str
+    scale: Choice
+    psf: Choice
+    degree: int = 2
+    min_stars: int = 12
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def fwhm(self) -> float:
+        """Typical FWHM of the stars, in pixels."""
+        return self.seen.fwhm[1] if self.seen.fwhm else SEEING / (self.scale.value or SEEING / 4)
+
+    @property
+    def roles(self) -> list[str]:
+        """Kinds of pixels that there are: image, weight, flag."""
+        inside = [role for roles in self.preparation.values() for role in roles]
+        return [
+            r for r in ("image", "weight", "flag") if r in inside or r in self.images.units.roles
+        ]
+
+    @property
+    def has_sky(self) -> bool:
+        """Whether the images have sky coordinates."""
+        return self.images.layer.scale is not None
+
+    @property
+    def image_name(self) -> str:
+        """What split images are called; only images with sky coordinates are called `image`."""
+        return "image" if self.has_sky else "ccd"
+
+
+def propose(survey: Survey, ask: Ask) -> Proposal:
+    """Decide on everything.
+
+    Parameters
+    ----------
+    survey : Survey
+        What is in the folder.
+    ask : callable
+        See `Ask`.
+    """
+    images = _choose_set(survey, ask)
+    seen = look_at_pixels(images)
+    layer, cards = images.layer, images.layer.cards
+    notes = list(seen.problems)
+    if images.raw:
+        notes.append(
+            f"These images seem to be raw: {images.raw}. ShapePipe needs calibrated images (bias, "
+            "dark and flat taken out, sky coordinates). What follows detects sources and models "
+            "the PSF on the images as they are: good for a look, not for measurement."
+        )
+    if layer.problem:
+        notes.append(f"The sky coordinates cannot be used: {layer.problem}.")
+    incomplete = _incomplete(images)
+    if incomplete:
+        notes.append(incomplete)
+    n_hdu, names = _mosaic(images, notes)
+    saturation, saturation_card = _saturation(images, seen, ask)
+    zero_point, zero_card = _zero_point(images, ask)
+    gain = cards.get("gain")
+    degree, fewest = next((d, n) for stars, d, n in STARS_FOR_DEGREE if seen.n_stars >= stars)
+    return Proposal(
+        survey, images, seen, n_hdu, names,
+        preparation={} if n_hdu else _preparation(images),
+        gain=Choice(gain[0] if gain else "GAIN", _gain_reason(gain)),
+        saturation=saturation, saturation_card=saturation_card,
+        zero_point=zero_point, zero_point_card=zero_card,
+        scale=_scale(images, ask), psf=_psf(seen, ask),
+        degree=degree, min_stars=fewest, notes=notes,
+    )  # fmt: skip
+
+
+def _choose_set(survey: Survey, ask: Ask) -> ImageSet:
+    if len(survey.sets) == 1:
+        return survey.sets[0]
+    lines = [f"{k}: {found.title}" for k, found in enumerate(survey.sets, 1)]
+    why = "; ".join([*lines, "the likeliest is the first"])
+    answer = int(str(ask("Which set of images", 1, why)))
+    return survey.sets[min(max(answer, 1), len(lines)) - 1]
+
+
+def _incomplete(images: ImageSet) -> str:
+    """Say which images lack a weight or a flag that others have."""
+    files = images.units.files
+    every = {role for found in files.values() for role in found}
+    lacking = {n: sorted(every - set(found)) for n, found in files.items() if every - set(found)}
+    if not lacking:
+        return ""
+    shown = ", ".join(f"{number} has no {' or '.join(what)}" for number, what in
+                      list(lacking.items())[:3])  # fmt: skip
+    return f"Not every image has all files: {shown}. What only some have is not used."
+
+
+def _mosaic(images: ImageSet, notes: list[str]) -> tuple[int, list[str]]:
+    """Number of CCDs, and their EXTNAMEs where they are not simply HDU 1, 2, 3 ..."""
+    if not images.frame.is_mosaic:
+        return 0, []
+    layers = images.frame.science
+    if [layer.hdu for layer in layers] == list(range(1, len(layers) + 1)):
+        return len(layers), []
+    names = [layer.name for layer in layers]
+    if "" in names or len(set(names)) < len(names):
+        notes.append("The images of the mosaic have no names of their own; check N_HDU.")
+        return len(layers), []
+    return len(layers), names
+
+
+def _preparation(images: ImageSet) -> dict[int, list[str]]:
+    """What must be unpacked: HDU -> roles."""
+    layer, frame = images.layer, images.frame
+    extra = {
+        role: other.hdu
+        for other in frame.layers
+        for role in (role_in(other.name),)
+        if role in ("weight", "flag") and other.size == layer.size
+    }
+    if layer.hdu == 0 and not frame.compressed and not extra:
+        return {}
+    found: dict[int, list[str]] = {}
+    for role in images.units.roles:
+        found.setdefault(layer.hdu, []).append(role)
+    for role, hdu in extra.items():
+        if role not in images.units.roles:
+            found.setdefault(hdu, []).append(role)
+    return found
+
+
+def _saturation(images: ImageSet, seen: Seen, ask: Ask) -> tuple[Choice, str]:
+    layer, card = images.layer, images.layer.cards.get("saturation")
+    if card:
+        return Choice(card[1], f"header card {card[0]}"), card[0]
+    if seen.saturation:
+        guess, why = seen.saturation, "many pixels pile up just above"
+    elif layer.kind == "i" and layer.bits <= 16:
+        guess, why = FULL_RANGE * 65535, "no card tells; 90 % of what 16 bits can hold"
+    else:
+        guess, why = max(seen.top, 1.0), "no card tells; the brightest pixel seen"
+    answer = float(str(ask("Level at which pixels are saturated", round(guess, 1), why)))
+    return Choice(answer, why if answer == round(guess, 1) else "as you said"), ""
+
+
+def _zero_point(images: ImageSet, ask: Ask) -> tuple[Choice, str]:
+    card = images.layer.cards.get("zero_point")
+    if card:
+        return Choice(card[1], f"header card {card[0]}, for each image its own"), card[0]
+    why = "no card tells; magnitudes are then relative"
+    answer = float(str(ask("Magnitude zero point", DEFAULT_ZERO_POINT, why)))
+    return Choice(answer, why if answer == DEFAULT_ZERO_POINT else "as you said"), ""
+
+
+def _gain_reason(gain) -> str:
+    if gain:
+        return f"header card {gain[0]} = {gain[1]:g}"
+    return "no card tells; photon noise of the sources is left out of the errors"
+
+
+def _scale(images: ImageSet, ask: Ask) -> Choice:
+    layer = images.layer
+    if layer.scale:
+        return Choice(layer.scale, f"from the sky coordinates ({layer.projection}) of the header")
+    why = "no sky coordinates; 0 if you do not know: sizes are then in pixels"
+    answer = float(str(ask("Pixel scale in arcsec", 0, why)))
+    return Choice(0.0, why) if answer <= 0 else Choice(answer, "as you said")
+
+
+def _psf(seen: Seen, ask: Ask) -> Choice:
+    if not seen.fwhm:
+        return Choice(False, "no stars could be told from the rest at a quick look")
+    enough = seen.n_stars >= FEWEST_STARS
+    why = (
+        f"a quick look sees about {seen.n_stars} stars in an image, FWHM "
+        f"{seen.fwhm[0]:.1f} to {seen.fwhm[2]:.1f} pixels"
+    )
+    answer = ask("Model the PSF (yes or no)", "yes" if enough else "no", why)
+    return Choice(str(answer).lower() in ("yes", "y", "true"), why)
