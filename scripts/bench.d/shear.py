@@ -323,7 +323,10 @@ def tables(shapes):
 def noisy_batch(
     stamps, s2n, seed=1, level=None, reverse=1, own_noise=False, spread=(1.0,), masked=False
 ):
-    """Stamps with noise (seed 0: none added) in single precision."""
+    """Stamps with noise (seed 0: none added) in single precision.
+
+    The seed is the declination too, so that no two sets share the engine's noise fields.
+    """
     image = stamps["image"]
     level = noise_level(image, s2n) if level is None else level
     sigma = np.broadcast_to((level[:, None] * np.asarray(spread))[:, :, None, None], image.shape)
@@ -337,7 +340,10 @@ def noisy_batch(
     fixnoise = (rng.normal(size=image.shape) * sigma).astype(np.float32) if own_noise else None
     parts = ((image + noise).astype(np.float32), weight.astype(np.float32))
     psf = stamps["psf"].astype(np.float32)
-    return Batch.regular(*parts, psf, stamps["jacobian"], stamps["centre"], noise=fixnoise)
+    places = {"ra": np.arange(len(image)) / 3600, "dec": np.full(len(image), 1e-3 * seed)}
+    return Batch.regular(
+        *parts, psf, stamps["jacobian"], stamps["centre"], noise=fixnoise, **places
+    )
 
 
 def repeated(batch, times):

@@ -27,7 +27,7 @@ from .gaussian import (
 )
 
 MAX_STEPS = 200
-FIRST_VARIANCE = 0.09  # arcsec^2: the weight at the start, FWHM 0.7 arcsec
+FIRST_VARIANCE = 2.5  # pixel areas: the weight at the start, FWHM 3.7 pixels
 CONVERGED, FAILED = 0, 1
 
 
@@ -146,13 +146,15 @@ def _adapt_each(stamps, usable, jacobian, centre, tolerance, table, out):
         if not usable[e]:
             continue
         own = slice(e, e + 1)
+        j = jacobian[e]
+        area = abs(j[0, 0] * j[1, 1] - j[0, 1] * j[1, 0])
         out[e, 5] = adapt(
             stamps[own],
             share,
             usable[own],
             jacobian[own],
             centre[own],
-            FIRST_VARIANCE,
+            FIRST_VARIANCE * area,
             tolerance,
             table,
             scratch,
