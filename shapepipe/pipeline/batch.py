@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shapepipe.pipeline.options import parse_duration
 from shapepipe.pipeline.records import RunDirectory
@@ -39,7 +40,7 @@ class BatchJob:
     stage: int
     count: int
     cores: int
-    request: object
+    request: Any
 
     @property
     def name(self) -> str:
@@ -49,7 +50,7 @@ class BatchJob:
     @property
     def minutes(self) -> int:
         """Time of one element in whole minutes, as batch systems count it."""
-        return math.ceil(parse_duration(self.request.time) / 60)
+        return math.ceil((parse_duration(self.request.time) or 0.0) / 60)
 
     def command(self, index: str) -> str:
         """Command line of an element; `index` is how the system writes the element's number."""

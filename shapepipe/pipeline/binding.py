@@ -61,6 +61,7 @@ def bind(plan: Plan, step: PlannedStep) -> list[str]:
 
 def _bind_merging(plan: Plan, step: PlannedStep) -> list[str]:
     """Wire the merging of shares: each unit takes the products of all its shares."""
+    assert step.merges is not None  # only the merging of shares comes here
     shared = plan.steps[step.merges]
     if not shared.bound:
         step.waits = {shared.index}

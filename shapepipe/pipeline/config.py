@@ -198,8 +198,8 @@ def _syntax_complaint(path: Path, error: configparser.Error) -> str:
         )
     if isinstance(error, configparser.ParsingError):
         return "; ".join(
-            f"{path.name}:{line} {text.replace(_LINE_END, '')} is neither [SECTION] nor OPTION = value"
-            " nor indented"
+            f"{path.name}:{line} {text.replace(_LINE_END, '')} "
+            "is neither [SECTION] nor OPTION = value nor indented"
             for line, text in error.errors
         )
     return f"{path.name}: {' '.join(str(error).split())}"

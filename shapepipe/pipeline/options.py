@@ -163,13 +163,16 @@ def option(
     default_factory : callable, optional
         Makes the default, for values that cannot be shared.
     """
-    extra = {"unit": unit, "aliases": [alias.lower() for alias in aliases]}
-    bounds = {"gt": above, "lt": below, "ge": at_least, "le": at_most}
-    bounds = {name: value for name, value in bounds.items() if value is not None}
+    extra: dict[str, Any] = {"unit": unit, "aliases": [alias.lower() for alias in aliases]}
+    limits = {"gt": above, "lt": below, "ge": at_least, "le": at_most}
+    given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
     if isinstance(default, (list, dict)):
         default_factory, default = default.copy, PydanticUndefined
-    given = {"default_factory": default_factory} if default_factory else {"default": default}
-    return Field(description=doc, json_schema_extra=extra, **given, **bounds)
+    if default_factory:
+        given["default_factory"] = default_factory
+    else:
+        given["default"] = default
+    return Field(description=doc, json_schema_extra=extra, **given)
 
 
 class Section(BaseModel):
@@ -321,8 +324,9 @@ def spellings(cls: type[Section]) -> dict[str, str]:
     """Map every accepted spelling (lower case) to the field's name."""
     names = {}
     for name, field in cls.model_fields.items():
+        extra: Any = field.json_schema_extra or {}
         names[name.lower()] = name
-        names.update(dict.fromkeys((field.json_schema_extra or {}).get("aliases", ()), name))
+        names.update(dict.fromkeys(extra.get("aliases", ()), name))
     return names
 
 

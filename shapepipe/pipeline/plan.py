@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from shapepipe.errors import ConfigurationError
 from shapepipe.pipeline.addresses import Addresses
@@ -52,7 +53,7 @@ def make_plan(
     resolver = Addresses(runs, directory.path, lambda name: canonical_name(name, folders))
     complaints: list[str] = []
     wanted = Chosen(only or read_number_list(config.file.number_list) or ())
-    plan = Plan(config, directory, [], dict(pinned or {}), {}, {}, wanted, resolver=resolver)
+    plan = Plan(config, directory, [], dict(pinned or {}), {}, {}, resolver, wanted)
     for step_config in config.steps:
         for step in _planned(plan, step_config):
             plan.steps.append(step)
@@ -91,7 +92,8 @@ def _check_wanted(plan: Plan) -> list[str]:
 
 def _resolve_options(plan: Plan, step: PlannedStep) -> list[str]:
     """Turn the addresses among a runner's own options into directories."""
-    resolved, complaints = {}, []
+    resolved: dict[str, Any] = {}
+    complaints: list[str] = []
     for name, field_ in step.runner.options.model_fields.items():
         kind, texts = path_kind(field_), getattr(step.config.opts, name)
         if kind is None or texts is None or name.endswith("input_dir"):

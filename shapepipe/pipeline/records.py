@@ -64,7 +64,9 @@ class RunDirectory:
 
     def __init__(self, path: Path | str, shard: str = ""):
         self.path, self.shard = Path(path), shard
-        self._lock = self._shared = self._outcomes = None
+        self._lock: int | None = None
+        self._shared: int | None = None
+        self._outcomes: int | None = None
         self._folders: dict[str, int] = {}
         self._common: dict[str, int] = {}
 
@@ -117,13 +119,13 @@ class RunDirectory:
             if self.shard:
                 self._shared = _lock_file(lock, fcntl.LOCK_SH)
                 lock = self.path / f"{LOCK_FILE}{self.ending}"
-            self._lock = _lock_file(lock, fcntl.LOCK_EX)
+            own = self._lock = _lock_file(lock, fcntl.LOCK_EX)
         except BlockingIOError:
             owners = self.owners() or ["an unknown process"]
             self._release()
             raise RunRefused(f"{self.path} is being run by {', '.join(owners)}") from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, this_process(self.shard).encode(), 0)
+        os.ftruncate(own, 0)
+        os.pwrite(own, this_process(self.shard).encode(), 0)
 
     def owners(self) -> list[str]:
         """Processes that have the run now, or shards of it."""
@@ -150,10 +152,12 @@ class RunDirectory:
 
     def open(self) -> None:
         """Open the records for writing; a torn last line is closed."""
-        self._outcomes = os.open(self.outcomes, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        size = os.fstat(self._outcomes).st_size
-        if size and os.pread(self._outcomes, 1, size - 1) != b"\n":
-            os.write(self._outcomes, b"\n")
+        stream = self._outcomes = os.open(
+            self.outcomes, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644
+        )
+        size = os.fstat(stream).st_size
+        if size and os.pread(stream, 1, size - 1) != b"\n":
+            os.write(stream, b"\n")
         self._folders = {folder: index for index, folder in _folders(self.outcomes).items()}
 
     def close(self) -> None:
@@ -179,6 +183,7 @@ class RunDirectory:
             When it cannot be written whole; the run must then stop.
         """
         data = json.dumps(line, separators=(",", ":"), default=str).encode() + b"\n"
+        assert self._outcomes is not None  # `open` came first
         written = os.write(self._outcomes, data)
         if written != len(data):
             os.ftruncate(self._outcomes, os.fstat(self._outcomes).st_size - written)

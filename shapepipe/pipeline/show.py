@@ -331,8 +331,8 @@ def describe(runner: Runner) -> None:
     for title, rows in (("inputs", input_rows(runner)), ("products", output_rows(runner))):
         if rows:
             table = _table(title, "files", "")
-            for row in rows:
-                table.add_row(*(escape(text) for text in row))
+            for line in rows:
+                table.add_row(*(escape(text) for text in line))
             console.print(table)
     if runner.programs:
         names = ", ".join("/".join((p.name, *p.alternatives)) for p in runner.programs)

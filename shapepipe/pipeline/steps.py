@@ -146,8 +146,8 @@ class Plan:
     addresses: dict[str, list[str]]
     programs: dict[str, dict[str, str]]
     packages: dict[str, str]
+    resolver: Addresses
     only: Chosen = field(default_factory=Chosen)
     listing: Listing = field(default_factory=Listing)
-    resolver: Addresses | None = None
     part: Any = None
     warnings: list[str] = field(default_factory=list)
