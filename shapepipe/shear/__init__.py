@@ -2,7 +2,7 @@
 
 from .batch import Batch
 from .flags import FAILED, NOTES, ShapeFlag
-from .measure import measure
+from .measure import measure, measure_halves
 from .noise import epoch_identity
 from .settings import SHEAR_TYPES, Settings
 from .shapes import Shapes
@@ -17,4 +17,5 @@ __all__ = [
     "Shapes",
     "epoch_identity",
     "measure",
+    "measure_halves",
 ]

@@ -31,12 +31,35 @@ def measure(batch: Batch, settings: Settings | None = None) -> Shapes:
     _announce_compilation()
     shapes = Shapes.empty(len(batch))
     for place, part in batch.parts(settings.chunk):
-        shapes[place] = _measure_part(part, settings)
+        measured, own = _measure_part(part, settings)
+        own.set_measured(measured)
+        shapes[place] = own
     return shapes
 
 
-def _measure_part(batch: Batch, settings: Settings) -> Shapes:
-    """Measure as many objects as fit in memory comfortably."""
+def measure_halves(batch: Batch, settings: Settings | None = None) -> tuple[Shapes, Shapes]:
+    """The two halves of the noise pair as catalogues of their own.
+
+    A cut on averaged columns is biased at low signal-to-noise ratio, since the added noise, which
+    makes the noise of sheared images round again, has been averaged away from them.  Cuts on each
+    half, whose sums `calibrate.group_sums` may be added, are not.
+    """
+    settings = settings or Settings()
+    if len(settings.signs) != 2:
+        raise ValueError("pair and fixnoise must be on for two halves")
+    _announce_compilation()
+    halves = Shapes.empty(len(batch)), Shapes.empty(len(batch))
+    for place, part in batch.parts(settings.chunk):
+        measured, common = _measure_part(part, settings)
+        for h, shapes in enumerate(halves):
+            own = common.copy()
+            own.set_measured(tuple(values[h : h + 1] for values in measured))
+            shapes[place] = own
+    return halves
+
+
+def _measure_part(batch: Batch, settings: Settings):
+    """What the estimator found (see `fit.fit_objects`), and shapes with all other columns."""
     shapes = Shapes.empty(len(batch))
     good, status, sigma = pixels.screen(batch, settings.max_masked)
     usable = (status & int(EPOCH_LOSS)) == 0
@@ -55,12 +78,11 @@ def _measure_part(batch: Batch, settings: Settings) -> Shapes:
         measured = _fitted(images, weight, epochs, batch.offsets, settings)
     else:
         measured = momentfit.measured(images, share, sigma, epochs, batch.offsets, settings)
-    shapes.set_measured(measured)
     shapes.set_psf(*shape_of(covariance), variance, share, batch.offsets)
     lost = per_object(np.bitwise_or, status, batch.offsets)
     shapes.notes |= lost & int(EPOCH_LOSS | NOTES)
     shapes.n_epoch[:] = per_object(np.add, usable.astype(np.int64), batch.offsets)
-    return shapes
+    return measured, shapes
 
 
 def _reconvolved(batch, usable, good, sigma, variance, origin, settings):

@@ -70,6 +70,10 @@ class Shapes:
     def __len__(self) -> int:
         return len(self.notes)
 
+    def copy(self) -> Shapes:
+        """Columns that can be changed by themselves."""
+        return Shapes(*(getattr(self, item.name).copy() for item in fields(self)))
+
     def __setitem__(self, place, other: Shapes):
         for item in fields(self):
             getattr(self, item.name)[place] = getattr(other, item.name)

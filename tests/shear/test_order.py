@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from shapepipe.shear import Batch, Settings, measure
+from shapepipe.shear import Batch, Settings, measure, measure_halves
 from shapepipe.simulate.stamps import StampSet
 
 WANTED = StampSet(seed=8, count=11, epochs=2)
@@ -55,3 +55,12 @@ def test_noise_follows_from_position_and_epoch(batch_of):
     assert_same(wanted, measure(jitter, settings))
     for moved in (replace(batch, ra=batch.ra + 1.0), replace(batch, epoch=batch.epoch + 7)):
         assert (measure(moved, settings).g1[:, 0] != wanted.g1[:, 0]).all()
+
+
+def test_halves_average_to_the_pair(batch_of):
+    batch = batch_of(WANTED, s2n=50)
+    whole, (one, other) = measure(batch), measure_halves(batch)
+    np.testing.assert_allclose((one.g1 + other.g1) / 2, whole.g1, rtol=1e-12)
+    assert (one.g1 != other.g1).all()
+    with pytest.raises(ValueError, match="pair"):
+        measure_halves(batch, Settings(pair=False))
