@@ -246,9 +246,11 @@ def psf_columns(views: Views, n: int, entries: Iterable[tuple[int, dict]]) -> li
     made = []
     for i in range(count):
         about = f"PSF of epoch {i + 1}"
-        made += [Column(ell[i], f"PSF_ELL_{i + 1}", description=f"{about}: g1, g2, pixel frame"),
-                 Column(fwhm[i], f"PSF_FWHM_{i + 1}", unit="pix", description=f"{about}: FWHM"),
-                 Column(flag[i], f"PSF_FLAG_{i + 1}", description=f"{about}: 0 is good")]
+        made += [
+            Column(ell[i], f"PSF_ELL_{i + 1}", description=f"{about}: g1, g2, pixel frame"),
+            Column(fwhm[i], f"PSF_FWHM_{i + 1}", unit="pix", description=f"{about}: FWHM"),
+            Column(flag[i], f"PSF_FLAG_{i + 1}", description=f"{about}: 0 is good"),
+        ]
     return made  # fmt: skip
 
 

@@ -52,9 +52,7 @@ class StampWriter:
         self._database.close()
 
 
-def read_stamps(
-    path: Path, start: int = 0, stop: int | None = None
-) -> Iterator[tuple[int, dict]]:
+def read_stamps(path: Path, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, dict]]:
     """Go through the objects in the order in which they were written.
 
     Parameters

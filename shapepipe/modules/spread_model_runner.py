@@ -134,9 +134,7 @@ def _psfs(job, opts, table, rows, frames):
     psfs, sigma = np.full((len(table), *shape), np.nan), np.full(len(table), np.nan)
     stores = [stampstore.read_stamps(job.inputs["psf"], rows.start, rows.stop)]
     if opts.epoch_weights:
-        stores.append(
-            stampstore.read_stamps(job.inputs["epoch_weight"], rows.start, rows.stop)
-        )
+        stores.append(stampstore.read_stamps(job.inputs["epoch_weight"], rows.start, rows.stop))
     for row, entries in enumerate(zip_longest(table["NUMBER"], *stores, fillvalue=(None, {}))):
         number, (found, seen), *weighted = entries
         if any(other != number for other in (found, *(w[0] for w in weighted))):

@@ -142,8 +142,10 @@ def test_files_below_another_directory_are_linked(archive, vcp):
     assert all(path.resolve().parent == archive for path in outcome.products)
 
 
-@pytest.mark.parametrize("options", [{"RETRIEVE": "ftp"}, {"INPUT_PATH": "a"},
-                                     {"INPUT_NUMBERING": "("}, {"INPUT_NUMBERING": "x"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"RETRIEVE": "ftp"}, {"INPUT_PATH": "a"}, {"INPUT_NUMBERING": "("}, {"INPUT_NUMBERING": "x"}],
+)
 def test_options_that_cannot_be_are_refused(archive, options):
     with pytest.raises(ConfigurationError):
         run(archive, **{"RETRIEVE": "symlink"} | options)

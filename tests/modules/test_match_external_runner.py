@@ -26,8 +26,12 @@ def catalogue(tmp_path):
 
 
 def run(folder, **options):
-    options = {"TOLERANCE": "0.3", "EXTERNAL_CAT_PATH": str(folder / "external.fits"),
-               "EXTERNAL_COL_MATCH": "ra, dec", "EXTERNAL_COL_COPY": "z, id, name"} | options
+    options = {
+        "TOLERANCE": "0.3",
+        "EXTERNAL_CAT_PATH": str(folder / "external.fits"),
+        "EXTERNAL_COL_MATCH": "ra, dec",
+        "EXTERNAL_COL_COPY": "z, id, name",
+    } | options
     inputs = {"catalogue": folder / "sexcat.fits"}
     return trial(match_external_runner, inputs, options, number="-277-282", folder=folder)
 

@@ -49,8 +49,14 @@ def stack(tmp_path):
 
 def run(stack, **options):
     inputs = {"image": stack / "CFIS_image-277-282.fits"}
-    files = {f"DOT_{kind}_FILE": str(CONFIG / name) for kind, name in
-             (("SEX", "default_tile.sex"), ("PARAM", "default.param"), ("CONV", "default.conv"))}
+    files = {
+        f"DOT_{kind}_FILE": str(CONFIG / name)
+        for kind, name in (
+            ("SEX", "default_tile.sex"),
+            ("PARAM", "default.param"),
+            ("CONV", "default.conv"),
+        )
+    }
     options = {"WEIGHT_IMAGE": "False", "FLAG_IMAGE": "False", "PREFIX": "sexcat",
                "MAKE_POST_PROCESS": "True", "LOG_WCS": str(stack / "log.sqlite"),
                "CCD_SIZE": "0, 399, 0, 399"} | files | options  # fmt: skip
