@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from distributed import Client, LocalCluster, WorkerPlugin, get_worker
 
@@ -142,12 +143,13 @@ class CrewKeeper(WorkerPlugin):
         return self.folder, self.version
 
     def __setstate__(self, state: tuple[str, str]) -> None:
-        self.__init__(*state)
+        CrewKeeper.__init__(self, *state)
 
 
 def do_on_worker(assignment: Assignment, folder: str) -> Outcome:
     """Do one assignment in a supervised process of this Dask worker."""
-    return supervise(get_worker().plugins[KEEPER].crew(), assignment, folder)
+    keeper: Any = get_worker().plugins[KEEPER]
+    return supervise(keeper.crew(), assignment, folder)
 
 
 def start_cluster(config, folder: Path):
@@ -183,7 +185,7 @@ def start_cluster(config, folder: Path):
 def _request(config, folder: Path) -> dict:
     """What to ask a batch system for, for one worker; what is not given stays its default."""
     batch = config.batch
-    seconds = parse_duration(batch.time)
+    seconds = parse_duration(batch.time) or 0.0
     logs = folder.parent / "logs"
     lifetime = max(60, int(seconds - LIFETIME))
     asked = {"queue": batch.partition, "account": batch.account}

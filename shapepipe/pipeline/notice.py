@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 TIDYING = 10.0
 """Seconds before the end that are kept for giving up what is under way; less if time is short."""
@@ -25,7 +25,8 @@ class Notice:
     after : float, optional
         Give the word by itself after so many seconds.
     time_left : callable, optional
-        Seconds until the end, if somebody knows; asked when the word comes, which may be early.
+        Seconds until the end, if somebody knows; asked at the beginning, since the word can come
+        before anybody listens, and when the word comes, since it can come early.
     """
 
     def __init__(
@@ -36,9 +37,13 @@ class Notice:
     ):
         self._warning, self._time_left, self._word = warning, time_left, False
         self._end = None if after is None else time.monotonic() + after + warning
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
+        left = self._time_left() if self._time_left else None
+        if left is not None:
+            self._warning = min(self._warning, 0.5 * left)
+            self._end_in(left)
         wanted = {signal.SIGTERM: self._interrupt, signal.SIGUSR1: self._hurry}
         try:
             self._before = {name: signal.signal(name, what) for name, what in wanted.items()}
@@ -60,11 +65,15 @@ class Notice:
         """Whether no further unit may be begun."""
         if self._word:
             self._word, left = False, self._time_left() if self._time_left else None
-            end = time.monotonic() + (self._warning if left is None else left)
-            self._end = end if self._end is None else min(self._end, end)
+            self._end_in(self._warning if left is None else left)
         return self._end is not None and time.monotonic() >= self._end - self._warning
+
+    def _end_in(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        self._end = end if self._end is None else min(self._end, end)
 
     def over(self) -> bool:
         """Whether the time of those under way is over as well."""
         tidying = min(TIDYING, 0.3 * self._warning)
-        return self.given() and time.monotonic() >= self._end - tidying
+        given = self.given()
+        return given and self._end is not None and time.monotonic() >= self._end - tidying

@@ -10,9 +10,10 @@ job knows nothing of it. How shards are submitted is the business of `batch`.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class Part:
     count: int = 0
     stage: int | None = 0
     submission: str = ""
-    division: Division | None = None
+    division: Any = None  # a Division, once the plan is known
     ranks: dict[str, int] = field(default_factory=dict)
     settled: set[tuple[str, str]] = field(default_factory=set)
 
@@ -90,7 +91,7 @@ class Part:
             step.state[to_do] = State.ELSEWHERE
         elif stage == self.stage and self.count:
             roots = self.division.roots(plan, step)
-            mine = np.array([self.owns(name) for name in self.division.names], bool)
+            mine = np.array([self.owns(name) for name in self.division.names], dtype=np.bool_)
             step.state[to_do & ~mine[roots]] = State.ELSEWHERE
             lacking = step.incomplete
             step.incomplete = {n: lacking[n] for n in lacking if self.owns(self.division.root(n))}
@@ -135,7 +136,7 @@ class Division:
 
     def root(self, number: str) -> str:
         """Shortest number of a planned unit that a number is part of, or is."""
-        return next((whole for whole in _wholes(number) if whole in self._known), number)
+        return shortest_whole(number, self._known)
 
     def roots(self, plan: Plan, step: PlannedStep) -> np.ndarray:
         """Index of each unit's root: that of what makes its input, else that of its number."""
@@ -158,7 +159,7 @@ class Division:
         roots = self.roots(plan, step) if cut else None
         for k, producers, consumers in _edges(step):
             together = cut == is_cut(plan.steps[k])
-            if together and cut:
+            if together and roots is not None:
                 together = bool((self._roots[k][producers] == roots[consumers]).all())
             stage = max(stage, self.stages[k] + (not together))
         for k in step.waits:
@@ -171,6 +172,11 @@ def _edges(step: PlannedStep) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """What the units of a step take from units of earlier ones: (step, rows there, rows here)."""
     for column in step.columns:
         yield from column.producers()
+
+
+def shortest_whole(number: str, known: Container[str]) -> str:
+    """Shortest of the known numbers that a number is part of; itself if there is none."""
+    return next((whole for whole in _wholes(number) if whole in known), number)
 
 
 def _wholes(number: str) -> Iterator[str]:

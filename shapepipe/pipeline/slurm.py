@@ -18,7 +18,8 @@ from shapepipe.pipeline.batch import BatchJob
 def script(job: BatchJob) -> str:
     """Batch script of a job.
 
-    The shell gives way to the command, so that the warning before the end reaches it directly.
+    The shell gives way to the command, so that the warning before the end reaches it directly; a
+    warning that comes before the command listens must not end it.
     """
     request = job.request
     output = f"{job.folder}/{job.name}{'-%a' if job.count else ''}.log"
@@ -37,7 +38,7 @@ def script(job: BatchJob) -> str:
     lines = [f"#SBATCH --{key}={value}" for key, value in wishes.items() if value]
     lines += ["#SBATCH --requeue", *(f"#SBATCH {word}" for word in request.directives)]
     command = f"exec {job.command('$SLURM_ARRAY_TASK_ID')}"
-    return "\n".join(["#!/bin/bash", *lines, request.prologue, command]) + "\n"
+    return "\n".join(["#!/bin/bash", *lines, request.prologue, "trap '' USR1", command]) + "\n"
 
 
 def write(jobs: Sequence[BatchJob]) -> dict[str, str]:
@@ -78,7 +79,7 @@ def in_queue(numbers: Sequence[str]) -> list[str]:
 def requeue(environment: Mapping[str, str]) -> bool:
     """Queue this very job again, which Slurm starts two minutes later; whether it agrees."""
     number = environment.get("SLURM_JOB_ID")
-    return bool(number) and _call("scontrol", "requeue", number).returncode == 0
+    return number is not None and _call("scontrol", "requeue", number).returncode == 0
 
 
 def time_left(environment: Mapping[str, str]) -> float | None:
