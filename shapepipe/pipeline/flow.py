@@ -22,7 +22,7 @@ from shapepipe.pipeline.logs import StepLog
 from shapepipe.pipeline.match import Listing
 from shapepipe.pipeline.options import parse_duration
 from shapepipe.pipeline.records import Record
-from shapepipe.pipeline.resume import gathered_marks, gathered_paths, mark_step, still_done
+from shapepipe.pipeline.resume import Known, gathered_marks, gathered_paths, mark_step, still_done
 from shapepipe.pipeline.steps import BAD, GOOD, NOTHING, Plan, PlannedStep, State
 from shapepipe.pipeline.wiring import Wire
 from shapepipe.pipeline.worker import save_context
@@ -322,10 +322,10 @@ class Flow:
 
     def _push_waiting(self, step: PlannedStep) -> None:
         """Queue the units that waited for whole steps, but for those that prove to be done."""
-        folders = {path: index for index, path in self.directory.folders().items()}
+        known = Known(step, {path: index for index, path in self.directory.folders().items()})
         waiting = (step.state == State.TO_DO) & (self._missing[step.index] == 0)
         for row in np.flatnonzero(waiting).tolist():
-            state = still_done(self.plan, step, row, self._records, folders)
+            state = still_done(self.plan, step, row, self._records, known)
             if state is None:
                 self._push(step, row)
             else:

@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -68,6 +69,8 @@ class RunDirectory:
         self._shared: int | None = None
         self._outcomes: int | None = None
         self._folders: dict[str, int] = {}
+        self._records: dict[tuple[str, str], Record] = {}
+        self._read_at: list[tuple[Path, int]] = []
         self._common: dict[str, int] = {}
 
     def exists(self) -> bool:
@@ -221,17 +224,24 @@ class RunDirectory:
         write_atomically(self.path / RUN_FILE, json.dumps(content, indent=1, default=str) + "\n")
 
     def records(self) -> dict[tuple[str, str], Record]:
-        """Newest record of every unit: (step label, number) -> Record."""
+        """Newest record of every unit: (step label, number) -> Record; read once while unchanged."""
+        sizes = [(path, path.stat().st_size) for path in self.outcome_files()]
+        if sizes != self._read_at:
+            self._records, self._read_at = self._read_records(), sizes
+        return dict(self._records)
+
+    def _read_records(self) -> dict[tuple[str, str], Record]:
         newest: dict[tuple[str, str], Record] = {}
         for line in self.lines():
             if "status" in line:
-                key, attempt = (line["step"], line["number"]), line.get("try", 1)
+                key = sys.intern(line["step"]), line["number"]
+                attempt = line.get("try", 1)
                 if key in newest and newest[key].attempt > attempt:
                     continue
                 newest[key] = Record(
-                    line["status"],
+                    sys.intern(line["status"]),
                     attempt,
-                    line.get("print", ""),
+                    sys.intern(line.get("print", "")),
                     tuple(line.get("in", ())),
                     tuple(line.get("out", ())),
                     line.get("wall", 0.0),
@@ -327,9 +337,11 @@ def _read_lines(path: Path) -> Iterator[dict]:
     with open(path, "rb") as stream:
         for raw in stream:
             try:
-                yield json.loads(raw)
+                line = json.loads(raw.decode())  # text, or its encoding would be guessed each time
             except ValueError:
                 continue
+            if isinstance(line, dict):
+                yield line
 
 
 def _renumber(entry: str, table: dict[str, str]) -> str:

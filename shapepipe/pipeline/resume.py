@@ -58,6 +58,7 @@ def _mark_units(plan: Plan, step: PlannedStep, records, earlier, folders) -> Non
             if (step.label, number) in records:
                 step.reasons[row] = "an earlier step runs again"
         return
+    known = Known(step, folders)
     for row, number in enumerate(step.numbers):
         record = records.get((step.label, number))
         if _has_nothing(plan, step, row):
@@ -65,17 +66,25 @@ def _mark_units(plan: Plan, step: PlannedStep, records, earlier, folders) -> Non
             continue
         if record is None:
             continue
-        reason = _why_again(plan, step, row, record, earlier, folders)
+        reason = _why_again(plan, step, row, record, earlier, known)
         if reason:
             step.reasons[row] = reason
         else:
             step.state[row] = State.DONE if record.status == OK else State.DONE_EMPTY
 
 
-def still_done(plan: Plan, step: PlannedStep, row: int, records, folders) -> State | None:
+class Known:
+    """What is the same for all units of a step when their inputs are compared with records."""
+
+    def __init__(self, step: PlannedStep, folders: dict[str, int]):
+        self.folders = folders
+        self.marks = gathered_marks(step, lambda path, mark: _key(folders, path, mark))
+
+
+def still_done(plan: Plan, step: PlannedStep, row: int, records, known: Known) -> State | None:
     """What a unit is at whose earlier steps have ended, if nothing that counts has changed."""
     record = records.get((step.label, step.numbers[row]))
-    if record is None or _why_again(plan, step, row, record, {}, folders):
+    if record is None or _why_again(plan, step, row, record, {}, known):
         return None
     return State.DONE if record.status == OK else State.DONE_EMPTY
 
@@ -95,7 +104,7 @@ def _has_nothing(plan, step, row) -> bool:
     return False
 
 
-def _why_again(plan, step, row, record, earlier, folders) -> str:
+def _why_again(plan, step, row, record, earlier, known) -> str:
     if record.status not in (OK, EMPTY):
         return f"{record.status} before"
     for column in step.columns:
@@ -107,7 +116,7 @@ def _why_again(plan, step, row, record, earlier, folders) -> str:
             return f"{plan.steps[source.step].label} runs again"
     if record.fingerprint != step.fingerprint:
         return what_changed(step, earlier.get(record.fingerprint))
-    changed = _changed_input(step, row, record, folders)
+    changed = _changed_input(step, row, record, known)
     if changed:
         return changed
     gone = [name for name in record.products if not os.path.exists(f"{step.output}/{name}")]
@@ -130,19 +139,18 @@ def what_changed(step: PlannedStep, before: dict | None) -> str:
     return "code of the runner changed" if changed else "options or code changed"
 
 
-def _changed_input(step, row, record, folders) -> str:
+def _changed_input(step, row, record, known) -> str:
     paths = [path for path in step.inputs_of(row) if path]
-    marks = gathered_marks(step, lambda path, mark: _key(folders, path, mark))
-    known = {entry.rsplit(":", 2)[0]: entry for entry in record.inputs}
-    if len(known) != len(paths) + len(marks):
-        return f"number of inputs changed ({len(known)} -> {len(paths) + len(marks)})"
-    if not set(marks) <= set(record.inputs):
-        name = next(mark for mark in marks if mark not in set(record.inputs))
+    before = {entry.rsplit(":", 2)[0]: entry for entry in record.inputs}
+    if len(before) != len(paths) + len(known.marks):
+        return f"number of inputs changed ({len(before)} -> {len(paths) + len(known.marks)})"
+    if known.marks and (others := set(known.marks) - set(record.inputs)):
+        name = min(others)
         return f"input {name.rsplit(':', 2)[0].partition('/')[2]} changed"
     for path in paths:
         folder, _, name = path.rpartition("/")
-        key = f"{folders.get(folder)}/{name}"
-        entry = known.get(key)
+        key = f"{known.folders.get(folder)}/{name}"
+        entry = before.get(key)
         if entry is None:
             return f"input {name} is new"
         try:

@@ -180,7 +180,7 @@ def test_a_torn_last_line_is_not_a_record(done):
 
 def test_lines_of_rubbish_are_passed_over(done):
     path = done.out / "run" / OUTCOMES_FILE
-    path.write_bytes(b"\0\0\0\n[1]\n{}\n" + path.read_bytes() + b'{"step": "x"}\n\xff\n')
+    path.write_bytes(b"\0\0\0\n[1]\n12\n{}\n" + path.read_bytes() + b'{"step": "x"}\n\xff\n')
     assert again(done) == []
     assert done.call("status", done.out / "run")[0] == 0
 
