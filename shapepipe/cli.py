@@ -14,16 +14,17 @@ from rich.console import Console
 from rich.markup import escape
 
 import shapepipe
-from shapepipe.errors import ConfigurationError, ShapePipeError
+from shapepipe.errors import ConfigurationError, RunRefused, ShapePipeError
 from shapepipe.pipeline import show
 from shapepipe.pipeline.config import load_config, mode_of
 from shapepipe.pipeline.options import parse_duration
 from shapepipe.pipeline.records import RunDirectory
+from shapepipe.pipeline.report import report as show_report
 from shapepipe.pipeline.run import INTERRUPTED, TO_CONTINUE, execute, load_mpi, prepare
 from shapepipe.pipeline.runner import find_runner, list_runners
 from shapepipe.pipeline.shards import parse_part
 from shapepipe.pipeline.slurm import requeue
-from shapepipe.pipeline.submit import SYSTEMS
+from shapepipe.pipeline.submit import SYSTEMS, queued
 from shapepipe.pipeline.submit import submit as submit_run
 from shapepipe.starter.verbs import STARTER_VERBS
 
@@ -302,15 +303,28 @@ def status(run_directory, as_json):
     if as_json:
         click.echo(json.dumps(counts))
     else:
-        show.status(RunDirectory(Path(run_directory).absolute()), counts)
+        directory = RunDirectory(Path(run_directory).absolute())
+        try:
+            in_queue = bool(queued(directory))
+        except RunRefused:  # the batch system is not on this machine
+            in_queue = True
+        show.status(directory, counts, in_queue)
     return 0
 
 
 @verbs.command()
 @click.argument("run_directory", type=click.Path(exists=True, file_okay=False))
-def report(run_directory):
-    """Show time, memory and errors of a run, step by step."""
-    show.report(RunDirectory(Path(run_directory).absolute()))
+@click.option("--html", type=click.Path(path_type=Path), help="Draw figures into this page.")
+@click.option("--png", type=click.Path(path_type=Path), help="Draw figures into this folder.")
+@click.option("--rest", type=click.IntRange(1), metavar="N", help="Price N further units.")
+@click.option("--shards", type=click.IntRange(1), help="Shards to suggest time and memory for.")
+def report(run_directory, html, png, rest, shards):
+    """Show time, memory, bytes and errors of a run, step by step; suggest what to ask for.
+
+    A further unit is one of what hangs together, such as an exposure with all its CCDs.
+    """
+    directory = RunDirectory(Path(run_directory).absolute())
+    show_report(directory, html=html, png=png, rest=rest or 0, shards=shards)
     return 0
 
 

@@ -102,16 +102,27 @@ def submissions(directory: RunDirectory) -> list[dict]:
     return sorted(found, key=lambda note: int(note["name"]))
 
 
-def shard_states(directory: RunDirectory) -> dict[str, int]:
-    """Number of shards of the last submission that wait, run, have ended, or have died."""
+def shard_states(directory: RunDirectory, in_queue: bool = True) -> dict[str, int]:
+    """Number of shards of the last submission that wait, run, have ended, or have died.
+
+    Parameters
+    ----------
+    in_queue : bool
+        Whether the submission is in its queue still, as far as one knows.
+    """
     notes = submissions(directory)
     if not notes:
         return {}
     count, states = max(job["count"] for job in notes[-1]["jobs"]), Counter()
     for index in range(1, count + 1):
         shard = RunDirectory(directory.path, f"{index}of{count}")
-        states[_shard_state(shard, notes[-1]["name"])] += 1
+        state = _shard_state(shard, notes[-1]["name"])
+        states[NO_LONGER.get(state, state) if not in_queue else state] += 1
     return dict(states)
+
+
+NO_LONGER = {"waiting": "never started", "to be continued": "not continued"}
+"""What has become of a shard that is not in the queue any more."""
 
 
 def _shard_state(shard: RunDirectory, submission: str) -> str:

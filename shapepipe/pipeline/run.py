@@ -393,6 +393,8 @@ def _write_launch(plan: Plan, command: Sequence[str], overrides: Sequence[str]) 
             "environment": {k: v for k, v in os.environ.items() if k.startswith("SP_")},
             "machine": this_machine(),
             "versions": versions(plan),
+            "cores": config.job.smp_batch_size,
+            "shards": config.batch.shards,
             "steps": {step.label: step.fingerprint for step in plan.steps},
             "started": time.time(),
         }

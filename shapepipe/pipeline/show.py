@@ -25,12 +25,14 @@ WIDE = 160
 """Columns of a table that goes to a file or a batch log."""
 
 
-def _console() -> Console:
+def make_console() -> Console:
+    """Make a console that is wide enough where nobody sets its width."""
     console = Console(highlight=False, emoji=False)
     return console if console.is_terminal else Console(highlight=False, emoji=False, width=WIDE)
 
 
-def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+def make_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    """Make a table without lines; the columns in `right` are numbers."""
     table = Table(box=None, pad_edge=False)
     for name in columns:
         table.add_column(name, justify="right" if name in right else "left", overflow="fold")
@@ -39,13 +41,13 @@ def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 
 def values(config: RunConfig) -> None:
     """Show the resolved value of every option and where it came from."""
-    table = _table("section", "option", "value", "from")
+    table = make_table("section", "option", "value", "from")
     for name, section in config.sections.items():
         _add_values(table, name, section, config.origins[name], set())
     for step in config.steps:
         given = step.origins
         _add_values(table, step.section, step.opts, given, WIRING - set(given))
-    _console().print(table)
+    make_console().print(table)
 
 
 def _add_values(table, name, section, origins, left_out) -> None:
@@ -66,8 +68,8 @@ def _add_values(table, name, section, origins, left_out) -> None:
 
 def plan(planned: Plan, units: bool = False) -> None:
     """Show steps x units with what will run, what is done, and why."""
-    console = _console()
-    table = _table(
+    console = make_console()
+    table = make_table(
         "step", "units", "to do", "done", "inputs from", right=("units", "to do", "done")
     )
     for step in planned.steps:
@@ -80,7 +82,7 @@ def plan(planned: Plan, units: bool = False) -> None:
         for line in _step_lines(planned, step, units):
             console.print(escape(line), soft_wrap=True)
     if planned.programs:
-        programs = _table("program", "version", "path")
+        programs = make_table("program", "version", "path")
         for name, item in planned.programs.items():
             programs.add_row(name, escape(item["version"]), item["path"])
         console.print(programs)
@@ -139,7 +141,7 @@ def _step_lines(planned: Plan, step, units: bool) -> list[str]:
 
 def runs(output_dir: Path, name: str) -> None:
     """List the runs of an output directory."""
-    table = _table("run", "started", "steps", "state")
+    table = make_table("run", "started", "steps", "state")
     for path, labels in RunList(output_dir, name).runs():
         directory = RunDirectory(path)
         started, state = "?", "made by another version"
@@ -152,7 +154,7 @@ def runs(output_dir: Path, name: str) -> None:
                 else f"{len(ended)} of {len(labels)} steps finished"
             )
         table.add_row(path.name, started, ", ".join(labels), state)
-    _console().print(table)
+    make_console().print(table)
 
 
 def count_records(directory: RunDirectory) -> dict[str, dict[str, int]]:
@@ -175,8 +177,10 @@ def count_records(directory: RunDirectory) -> dict[str, dict[str, int]]:
     return {label: dict(counter) for label, counter in counts.items()}
 
 
-def status(directory: RunDirectory, counts: dict[str, dict[str, int]]) -> None:
-    """Show units by step and outcome."""
+def status(
+    directory: RunDirectory, counts: dict[str, dict[str, int]], in_queue: bool = True
+) -> None:
+    """Show units by step and outcome, who runs them, and what the shards are at."""
     content = directory.read_run()
     labels = list(content["launches"][-1]["steps"])
     names = [
@@ -184,19 +188,19 @@ def status(directory: RunDirectory, counts: dict[str, dict[str, int]]) -> None:
         for n in ("ok", "empty", "failed", "timeout", "lost")
         if any(n in c for c in counts.values())
     ]
-    table = _table("step", *names, "finished", right=tuple(names))
+    table = make_table("step", *names, "finished", right=tuple(names))
     for label in labels:
         done = counts.get(label, {})
         note = directory.finished(label)
         table.add_row(label, *(str(done.get(name, "-")) for name in names), "yes" if note else "no")
-    console = _console()
+    console = make_console()
     console.print(table)
     owners = directory.owners()
     for owner in owners:
         console.print(f"running: {owner}", soft_wrap=True)
     if not owners:
         console.print("not running", soft_wrap=True)
-    states = shard_states(directory)
+    states = shard_states(directory, in_queue)
     if states:
         shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
         console.print(f"shards: {shown}", soft_wrap=True)
@@ -204,7 +208,7 @@ def status(directory: RunDirectory, counts: dict[str, dict[str, int]]) -> None:
 
 def submission(made) -> None:
     """Show the jobs of a submission; of one that was only tried, all its files."""
-    console = _console()
+    console = make_console()
     if not made.numbers:
         for name, text in made.files.items():
             console.print(escape(f"{made.jobs[0].folder / name}:\n{text}"), soft_wrap=True)
@@ -218,50 +222,9 @@ def submission(made) -> None:
     console.print(escape(f"the run is {made.plan.directory.path}"), soft_wrap=True)
 
 
-def report(directory: RunDirectory) -> None:
-    """Show time, memory and errors, step by step."""
-    content = directory.read_run()
-    groups: dict[str, list[dict]] = defaultdict(list)
-    for line in _newest_lines(directory):
-        groups[line["step"]].append(line)
-    columns = ("units", "wall s", "cpu s", "median s", "slowest s", "peak MB")
-    table = _table("step", *columns, "slowest unit", right=columns)
-    for label in content["launches"][-1]["steps"]:
-        lines = sorted(groups.get(label, []), key=lambda line: line["wall"])
-        if not lines:
-            table.add_row(label, "0", *["-"] * 5, "")
-            continue
-        walls = [line["wall"] for line in lines]
-        table.add_row(
-            label, str(len(lines)), f"{sum(walls):.1f}",
-            f"{sum(line['cpu'] for line in lines):.1f}",
-            f"{walls[len(walls) // 2]:.2f}", f"{walls[-1]:.2f}",
-            f"{max(line['mem'] for line in lines) / 1e6:.0f}", lines[-1]["number"],
-        )  # fmt: skip
-    console = _console()
-    console.print(table)
-    for label, lines in groups.items():
-        for line in lines:
-            if line["status"] != "ok":
-                text = f"{label} {line['number']} {line['status']}: {line.get('error', '')}"
-                console.print(escape(text), soft_wrap=True)
-    for name, version in content["launches"][-1]["versions"].items():
-        console.print(escape(f"{name}: {version}"), soft_wrap=True)
-
-
-def _newest_lines(directory: RunDirectory) -> list[dict]:
-    newest = {}
-    for line in directory.lines():
-        if "status" in line:
-            key = line["step"], line["number"]
-            if key not in newest or newest[key]["try"] <= line["try"]:
-                newest[key] = line
-    return list(newest.values())
-
-
 def explain(product: Path) -> None:
     """Say how a file was made, back to the raw files."""
-    console = _console()
+    console = make_console()
     for line in _history(product, "", set()):
         console.print(escape(line), soft_wrap=True)
 
@@ -323,21 +286,21 @@ def _record_of(product: Path) -> tuple[RunDirectory, dict] | None:
 
 def describe(runner: Runner) -> None:
     """Describe a runner: what it does, inputs, products, options."""
-    console = _console()
+    console = make_console()
     console.print(f"[bold]{runner.name}[/bold] (version {runner.version}, scope {runner.scope})")
     console.print(escape(runner.doc), soft_wrap=True)
     if runner.aliases:
         console.print(f"other names: {', '.join(runner.aliases)}")
     for title, rows in (("inputs", input_rows(runner)), ("products", output_rows(runner))):
         if rows:
-            table = _table(title, "files", "")
+            table = make_table(title, "files", "")
             for line in rows:
                 table.add_row(*(escape(text) for text in line))
             console.print(table)
     if runner.programs:
         names = ", ".join("/".join((p.name, *p.alternatives)) for p in runner.programs)
         console.print(f"programs: {names}")
-    table = _table("option", "type", "default", "")
+    table = make_table("option", "type", "default", "")
     for row in option_rows(runner.options, own_only=True):
         table.add_row(*(escape(text) for text in row))
     console.print(table)

@@ -85,16 +85,28 @@ def _is_spread(path: str | Path, overrides: Sequence[str]) -> bool:
     return mode_of(path, overrides) in ("mpi", "dask")
 
 
-def _refuse_if_queued(directory: RunDirectory) -> None:
-    """Do not let two submissions work on one run."""
+def queued(directory: RunDirectory) -> list[str]:
+    """Jobs of a run that are in a queue still.
+
+    Raises
+    ------
+    RunRefused
+        When the batch system is not on this machine.
+    """
+    found = []
     for note in submissions(directory):
         numbers = [job["number"] for job in note["jobs"]]
-        alive = SYSTEMS[note["system"]].in_queue(numbers)
-        if alive:
-            raise RunRefused(
-                f"{directory.path} is in the queue of {note['system']} as {', '.join(alive)}; "
-                "wait for it, or cancel it first"
-            )
+        found += SYSTEMS[note["system"]].in_queue(numbers)
+    return found
+
+
+def _refuse_if_queued(directory: RunDirectory) -> None:
+    """Do not let two submissions work on one run."""
+    alive = queued(directory)
+    if alive:
+        raise RunRefused(
+            f"{directory.path} is in the queue as {', '.join(alive)}; wait for it, or cancel it"
+        )
 
 
 def _write(plan: Plan, folder: Path, roots: list[str], files: dict[str, str],
