@@ -86,13 +86,25 @@ def step_costs(lines: Sequence[dict], labels: Sequence[str]) -> list[StepCost]:
     for label in labels:
         rows = groups.get(label, [])
         if rows:
-            columns = [np.array([row.get(name, 0) for row in rows], float) for name in COLUMNS]
-            bad = np.array([row["status"] not in ("ok", "empty") for row in rows])
-            costs.append(StepCost(label, tuple(row["number"] for row in rows), *columns, bad))
+            costs.append(_cost(label, rows))
     return costs
 
 
-COLUMNS = ("at", "wall", "cpu", "mem", "read", "written")
+def _cost(label: str, rows: Sequence[dict]) -> StepCost:
+    def column(name: str) -> np.ndarray:
+        return np.array([row.get(name, 0) for row in rows], float)
+
+    return StepCost(
+        label,
+        tuple(row["number"] for row in rows),
+        started=column("at"),
+        wall=column("wall"),
+        cpu=column("cpu"),
+        memory=column("mem"),
+        read=column("read"),
+        written=column("written"),
+        bad=np.array([row["status"] not in ("ok", "empty") for row in rows]),
+    )
 
 
 @dataclass(frozen=True)
