@@ -23,7 +23,7 @@ import time
 import numpy as np
 import scipy.fft
 
-from shapepipe.shear import SHEAR_TYPES, Batch, Settings, calibrate, measure
+from shapepipe.shear import SHEAR_TYPES, Batch, Settings, calibrate, measure, measure_halves
 from shapepipe.shear.gaussian import constants, residual_moments
 from shapepipe.simulate.stamps import StampSet, draw_stamps, noise_level
 
@@ -187,7 +187,7 @@ def noisefree(chosen):
 
 
 def noisy(chosen):
-    """m and c with noise, all galaxies and, with --cuts, those that pass cuts."""
+    """m and c with noise, all galaxies and, with --cuts, those that pass cuts on each half."""
     settings = Settings(
         pair=not chosen.single_noise, estimator=chosen.estimator, target=target_of(chosen)
     )
@@ -202,11 +202,13 @@ def noisy(chosen):
             level = noise_level(stamps["image"], chosen.s2n) if level is None else level
             for reverse in (1, -1):
                 batch = noisy_batch(stamps, None, 1000 * chosen.seed + block, level, reverse)
-                shapes = measure(batch, settings)
-                flagged += (~shapes.good).sum()
+                halves = (
+                    measure_halves(batch, settings) if settings.pair else [measure(batch, settings)]
+                )
+                flagged += sum((~half.good).sum() for half in halves)
                 for name, selection in selections.items():
-                    part = calibrate.group_sums(tables(shapes), selection, BLOCK)
-                    sums[name][component, sign].append(part)
+                    parts = [calibrate.group_sums(tables(h), selection, BLOCK) for h in halves]
+                    sums[name][component, sign].append(np.sum(parts, axis=0))
     for name in selections:
         report(chosen, sums[name], flagged, settings, selection=name)
 
