@@ -63,7 +63,8 @@ def test_exposures_that_touch_tiles():
 @pytest.fixture
 def log(tmp_path):
     Table({"exposure": ["2366993p", "2366994p", "2366995p", "2366996p"],
-           "ra": [10.0, 10.1, 10.2, 30.0], "dec": [5.0, 5.0, 5.0, 5.0], "exptime": [200.0, 90.0, 200.0, 200.0],
+           "ra": [10.0, 10.1, 10.2, 30.0], "dec": [5.0, 5.0, 5.0, 5.0],
+           "exptime": [200.0, 90.0, 200.0, 200.0],
            "validation": ["V", "V", "D", "V"]}).write(tmp_path / "log.ecsv")  # fmt: skip
     return tmp_path / "log.ecsv"
 
