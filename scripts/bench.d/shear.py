@@ -260,7 +260,7 @@ def report(chosen, sums, flagged, settings, **more):
         c2=value[2],
         sigma_c=error[1],
         R=value[3],
-        kept=kept,
+        kept=kept / len(settings.signs if chosen.what == "noisy" else (1,)),
         failed=int(flagged),
         **more,
     )
