@@ -15,6 +15,9 @@ HALF = 12  # pixels; half the side of the stamps on which sizes are measured
 MOST_STARS = 600
 SMALLEST = 1.3  # pixels; narrower than any star: hot pixels and cosmic rays
 FINER = 4  # parts of a pixel in which the area above half the peak is counted
+MIDDLE = 2048  # pixels; side of the part that is looked at
+FEWEST_PLACES = 10  # sources that tell which flags mark sources
+NOWHERE = np.zeros((0, 2), int)
 PILED_UP = 20  # equal pixels at the top of the range that show where it ends
 
 
@@ -36,6 +39,8 @@ class QuickLook:
         Number of sources within 15 % of it.
     n_sources : int
         Number of sources measured.
+    places : ndarray of int, shape (n, 2)
+        Row and column of the peaks of bright sources, 0-based, in the image that was given.
     """
 
     sky: float
@@ -45,6 +50,7 @@ class QuickLook:
     fwhm: float | None
     n_stars: int
     n_sources: int
+    places: np.ndarray
 
 
 def look(image: np.ndarray, saturation: float | None = None) -> QuickLook:
@@ -57,27 +63,45 @@ def look(image: np.ndarray, saturation: float | None = None) -> QuickLook:
     saturation : float, optional
         Level that is known to be saturated.
     """
-    image = np.asarray(_middle(image), np.float32)
+    start = _corner(image.shape)
+    image = np.asarray(image[start[0] :, start[1] :][:MIDDLE, :MIDDLE], np.float32)
     good = np.isfinite(image)
     if not good.any():
-        return QuickLook(np.nan, np.nan, np.nan, None, None, 0, 0)
+        return QuickLook(np.nan, np.nan, np.nan, None, None, 0, 0, NOWHERE)
     sky, noise = clipped(image[good][:: max(1, image.size // 400_000)])
     top = float(image[good].max())
     piled = pile_up(image[good], sky, noise)
     level = saturation or piled
     flat = np.where(good, image - _smooth_sky(image, good), 0)
     y, x = _peaks(flat, noise, None if level is None else level - sky)
+    places = np.stack([y, x], axis=-1) + start
     sizes = _sizes(flat, y, x)
     sizes = sizes[sizes > SMALLEST]
     typical = _most_frequent(sizes)
     n_stars = int((np.abs(sizes - typical) < 0.15 * typical).sum()) if typical else 0
-    return QuickLook(sky, noise, top, piled, typical, n_stars, len(sizes))
+    return QuickLook(sky, noise, top, piled, typical, n_stars, len(sizes), places)
 
 
-def _middle(image, side=2048):
-    """Central part of an image."""
-    start = [max(0, (size - side) // 2) for size in image.shape]
-    return image[start[0] : start[0] + side, start[1] : start[1] + side]
+def object_bits(flags: np.ndarray, places: np.ndarray) -> int:
+    """Bits of a flag image that mark objects, not defects: set at most of the bright sources.
+
+    Parameters
+    ----------
+    flags : ndarray of int, shape (ny, nx)
+        Flags.
+    places : ndarray of int, shape (n, 2)
+        Row and column of bright sources.
+    """
+    if len(places) < FEWEST_PLACES:
+        return 0
+    here = np.asarray(flags).astype(np.int64)[places[:, 0], places[:, 1]]
+    bits = (1 << k for k in range(31))
+    return sum(bit for bit in bits if np.mean(here & bit != 0) > 0.5)
+
+
+def _corner(shape):
+    """First row and column of the central part of an image."""
+    return np.array([max(0, (size - MIDDLE) // 2) for size in shape])
 
 
 def clipped(values: np.ndarray, rounds: int = 5) -> tuple[float, float]:

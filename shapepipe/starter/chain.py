@@ -26,7 +26,7 @@ def ini_text(proposal: Proposal, folder: Path, name: str) -> str:
     """
     sections = [
         _comment(_opening(proposal, name)),
-        _section("DEFAULT", [("RUN_NAME", f"run_{Path(name).stem}", "")]),
+        _section("DEFAULT", [("RUN_NAME", "run", "")]),
         _section("EXECUTION", [("MODULE", _chain(proposal), _chain_reason(proposal))]),
         _section("FILE", _file_options(proposal, folder)),
         _section("JOB", [("SMP_BATCH_SIZE", _jobs(), "jobs at a time: one for each core")]),

@@ -138,6 +138,10 @@ def mask_text(proposal: Proposal) -> str:
     if proposal.has_sky:
         for name in ("MESSIER", "NGC"):
             text = text.replace(f"{name}_MAKE = False", f"{name}_MAKE = True")
+    bits = proposal.seen.object_bits
+    if bits:
+        why = "# These bits are set at most bright sources of the images: they mark no defects."
+        text = text.replace("EF_MAKE = True", f"EF_MAKE = True\n{why}\nEF_IGNORE = {bits}")
     return text
 
 

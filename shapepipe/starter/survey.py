@@ -199,6 +199,8 @@ class Seen:
         Median number of stars of an image.
     saturation : float or None
         Where pixels pile up.
+    object_bits : int
+        Bits of the flag images that mark most bright sources, and so no defects.
     """
 
     fwhm: tuple[float, ...]
@@ -206,12 +208,13 @@ class Seen:
     saturation: float | None
     noise: float
     top: float
+    object_bits: int = 0
     problems: tuple[str, ...] = ()
 
 
 def look_at_pixels(found: ImageSet) -> Seen:
     """Take a quick look at a few images of a set."""
-    looks, problems = [], []
+    looks, problems, bits = [], [], []
     for path in _spread([name.path for name in found.names], MEASURED):
         layers = frames.look(path).science
         for layer in _spread(layers, MEASURED_CCDS):
@@ -222,6 +225,7 @@ def look_at_pixels(found: ImageSet) -> Seen:
                 continue
             card = layer.cards.get("saturation")
             looks.append(quicklook.look(data, card[1] if card else None))
+            bits.append(_object_bits(found, path, layer, looks[-1].places))
     if not looks:
         raise ConfigurationError(problems or [f"{found.frame.path}: has no image"])
     sizes = sorted(look.fwhm for look in looks if look.fwhm)
@@ -232,5 +236,21 @@ def look_at_pixels(found: ImageSet) -> Seen:
         min(levels) if levels else None,
         float(np.median([look.noise for look in looks])),
         max(look.top for look in looks),
+        int(np.bitwise_or.reduce(bits)),
         tuple(problems),
     )
+
+
+def _object_bits(found: ImageSet, path: Path, layer: Layer, places) -> int:
+    """Bits of the flag file of an image that are set at its bright sources."""
+    flag = next(
+        (files["flag"] for files in found.units.files.values()
+         if files.get("image") == path and "flag" in files), None,
+    )  # fmt: skip
+    if flag is None:
+        return 0
+    try:
+        flags = fits.read_image(flag, layer.hdu, finite=False)
+    except BadInput:
+        return 0
+    return quicklook.object_bits(flags, places) if flags.shape == layer.size[::-1] else 0

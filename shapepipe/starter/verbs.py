@@ -1,4 +1,4 @@
-"""The verbs of the command line that get somebody started: `convert`, `init`.
+"""The verbs of the command line that get somebody started: `convert`, `init`, `new-runner`.
 
 Only what click needs stands here; the work is loaded when a verb is called.
 """
@@ -72,4 +72,21 @@ def _take_guess(question, guess, why):
     return guess
 
 
-STARTER_VERBS = (convert, init)
+@click.command("new-runner")
+@click.argument("name")
+@click.option("-d", "--folder", default=".", show_default=True, help="Where to make the package.")
+def new_runner(name, folder):
+    """Begin a package with a runner of your own: entry point, options, test, page.
+
+    \b
+    shapepipe new-runner seeing
+    cd shapepipe_seeing && pip install -e ".[test]" && pytest
+    shapepipe describe seeing_runner
+    """
+    work = importlib.import_module("shapepipe.starter.new_runner")
+    for path in work.make_package(name, folder):
+        click.echo(f"wrote {path}")
+    return 0
+
+
+STARTER_VERBS = (convert, init, new_runner)
