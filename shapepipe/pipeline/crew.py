@@ -121,8 +121,11 @@ class Crew:
         slot.waiting.append(assignment)
         try:
             slot.connection.send_bytes(pickle.dumps((assignment.context, tuple(assignment.task))))
-        except OSError:
-            pass  # the worker is dead; `wait` finds out and tells
+        except OSError:  # the worker is dead
+            if len(slot.waiting) == 1:  # it died idle, which is not the fault of this job
+                slot.waiting.clear()
+                self._bury(slot, LOST)
+                self._give(self._start(), assignment)
 
     def wait(self, timeout: float | None = None) -> list[Outcome]:
         """Wait for outcomes.
@@ -286,10 +289,13 @@ def _socket_pair() -> tuple[int, int]:
 def _wait_unreaped(pid: int, patience: float) -> None:
     """Wait for a process to end; its exit code stays, so that its number cannot be used again."""
     until = time.monotonic() + patience
-    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-        if time.monotonic() >= until:
-            return
-        time.sleep(0.001)
+    try:
+        while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+            if time.monotonic() >= until:
+                return
+            time.sleep(0.001)
+    except ChildProcessError:  # somebody else has taken the exit code, as where SIGCHLD is ignored
+        return
 
 
 def _cause(code: int) -> str:

@@ -102,7 +102,8 @@ class Campaign:
     def disturb(self) -> bool:
         """Start the run and kill it at a random moment; tell whether it came to its end first."""
         process = self.start("campaign_killed")
-        pause = self.random.uniform(0.1, 1.1) * self.usual
+        first, last = (0.1, 1.1) if self.victim == "head" else (0.25, 0.85)
+        pause = self.random.uniform(first, last) * self.usual
         try:
             if process.wait(pause) == 0:
                 self.ended += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,20 @@ def test_a_campaign_sees_what_is_wrong(case, campaign):
         records.write(next(line for line in lines if '"ok"' in line))
     killed.compare()
     assert len(killed.complaints) == 4
+
+
+def test_a_job_that_holds_the_interpreter_ends_with_its_head(case):
+    case.files("a", numbers=range(1))
+    marks = case.folder / "marks"
+    marks.mkdir()
+    case.ini("fault_runner", f"[FAULT_RUNNER]\nPLANT = 000000=hold\nONCE = {marks}")
+    killed = kill_campaign.Campaign(case.path)
+    head = killed.start("run")
+    until = time.monotonic() + 60
+    while not (marks / "000000").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    head.kill()
+    head.wait()
+    killed.check_orphans()
+    assert killed.complaints == []

@@ -101,12 +101,25 @@ def sleep_a_little(job, opts):
     time.sleep(1.5)
 
 
+def leak(job, opts):
+    """Take more and more memory, up to a gigabyte."""
+    taken = []
+    for _ in range(100):
+        taken.append(bytearray(b"x" * 10_000_000))
+        time.sleep(0.05)
+
+
 def hold(job, opts):
     """Sleep inside a C function that keeps the interpreter's lock."""
     ctypes.PyDLL(None).sleep(1000)
 
 
+def close_everything(job, opts):
+    os.closerange(3, 256)
+
+
 FAULTS = {
+    "leak": leak,
     "raise": fail,
     "badinput": bad_input,
     "sysexit": leave,
@@ -121,4 +134,5 @@ FAULTS = {
     "call": call,
     "slow": sleep_a_little,
     "hold": hold,
+    "closes": close_everything,
 }
