@@ -141,7 +141,9 @@ class IniText:
     def _parse(self) -> dict[str, dict[str, Written]]:
         parser = configparser.ConfigParser(strict=False, inline_comment_prefixes=("#", ";"))
         try:
-            parser.read_string(self.text, source=str(self.path))
+            # a % that begins no %(name)s stands for itself, as in AT_LEAST = 90 %
+            text = re.sub(r"%%|%(?!\()", "%%", self.text)
+            parser.read_string(text, source=str(self.path))
         except configparser.Error as error:
             raise ConfigurationError(
                 [*self.complaints, _syntax_complaint(self.path, error)]

@@ -23,7 +23,19 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
-from shapepipe.pipeline.job import LOG_FILE, LOST, TIMEOUT, Outcome, Task, failed_log_name
+import psutil
+
+from shapepipe.pipeline.job import (
+    KILLED,
+    LATE,
+    LOG_FILE,
+    LOST,
+    MEMORY,
+    TIMEOUT,
+    Outcome,
+    Task,
+    failed_log_name,
+)
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -40,6 +52,8 @@ AHEAD = 6
 """Short jobs that a worker may have waiting."""
 LOADING = 600.0
 """Seconds that a worker may take to start and to import a runner."""
+LOOK_AT_MEMORY = 0.25
+"""Seconds between two looks at the memory of jobs that have a limit."""
 LAST_BREATH = 2.0
 """Seconds that a worker which closed its pipe gets to end by itself, so that the cause is known."""
 
@@ -48,7 +62,8 @@ class Assignment(NamedTuple):
     """A task with what a worker needs to do it.
 
     `context` is the file that holds the step's context; `scratch` and `logs` are its directories,
-    for clearing up after a worker that died. `serial` asks for a worker beside the run loop.
+    for clearing up after a worker that died. `serial` asks for a worker beside the run loop;
+    `memory` is the limit in MB.
     """
 
     task: Task
@@ -57,6 +72,7 @@ class Assignment(NamedTuple):
     logs: str
     timeout: float | None
     serial: bool = False
+    memory: float | None = None
 
 
 @dataclass
@@ -69,6 +85,11 @@ class _Slot:
     since: float = 0.0
     usual: float = 1.0
     loaded: set[str] = field(default_factory=set)
+    excess: str = ""
+
+    def memory(self) -> float | None:
+        """Most memory, in MB, of what is under way."""
+        return self.waiting[0].memory if self.waiting else None
 
     def limit(self) -> float | None:
         """Longest time of what is under way: loading a runner is not the job's own time."""
@@ -147,13 +168,15 @@ class Crew:
             outcomes = []
             for key, _ in self._selector.select(self._pause(until)):
                 outcomes += self._receive(key.data)
-            outcomes += self._late()
+            outcomes += self._late() + self._too_large()
             if outcomes or (until is not None and time.monotonic() >= until):
                 return outcomes
 
     def _pause(self, until: float | None) -> float | None:
         limits = [(slot.since, slot.limit()) for slot in self._slots]
         moments = [since + limit for since, limit in limits if limit]
+        if any(slot.memory() for slot in self._slots):
+            moments.append(time.monotonic() + LOOK_AT_MEMORY)
         if until is not None:
             moments.append(until)
         return max(0.0, min(moments) - time.monotonic()) if moments else None
@@ -184,11 +207,22 @@ class Crew:
                 outcomes += self._bury(slot, TIMEOUT)
         return outcomes
 
+    def _too_large(self) -> list[Outcome]:
+        """End workers whose job, with its programs, has more memory than it may."""
+        outcomes = []
+        for slot in list(self._slots):
+            limit = slot.memory()
+            used = _resident(slot.process.pid) / 1e6 if limit else 0.0
+            if limit and used > limit:
+                slot.excess = f"needed {used:.0f} MB, more than MEMORY ({limit:g} MB)"
+                outcomes += self._bury(slot, LOST)
+        return outcomes
+
     def _bury(self, slot: _Slot, status: str) -> list[Outcome]:
         """End a worker and all it started; its job is lost, what waited behind finds another."""
         self._selector.unregister(slot.connection)
         self._slots.remove(slot)
-        code = self._end(slot, LAST_BREATH if status == LOST else 0.0)
+        code = self._end(slot, LAST_BREATH if status == LOST and not slot.excess else 0.0)
         if not slot.waiting:
             return []
         guilty, *innocent = slot.waiting
@@ -213,7 +247,10 @@ class Crew:
 
     def _obituary(self, assignment: Assignment, slot: _Slot, status: str, code: int) -> Outcome:
         task, took = assignment.task, time.monotonic() - slot.since
-        if status == TIMEOUT:
+        cause = LATE if status == TIMEOUT else MEMORY if slot.excess else KILLED
+        if slot.excess:
+            error = f"{slot.excess}; ended with all its programs"
+        elif status == TIMEOUT:
             error = (
                 f"took longer than TIMEOUT ({assignment.timeout:g} s); ended with all its programs"
             )
@@ -221,7 +258,8 @@ class Crew:
             error = f"worker process {slot.process.pid} {_cause(code)}"
         self._keep_log(assignment, slot, error)
         shutil.rmtree(os.path.join(assignment.scratch, task.attempt), ignore_errors=True)
-        return Outcome(task.step, task.row, status, took, 0.0, 0, time.time() - took, error=error)
+        started = time.time() - took
+        return Outcome(task.step, task.row, status, took, 0.0, 0, started, error=error, cause=cause)
 
     def _keep_log(self, assignment, slot, error) -> None:
         """Join what the dead job had logged and what its worker printed."""
@@ -296,6 +334,21 @@ def _wait_unreaped(pid: int, patience: float) -> None:
             time.sleep(0.001)
     except ChildProcessError:  # somebody else has taken the exit code, as where SIGCHLD is ignored
         return
+
+
+def _resident(pid: int) -> int:
+    """Memory of a process and of all that it started, in bytes."""
+    try:
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0
+    total = 0
+    for process in family:
+        try:
+            total += process.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total
 
 
 def _cause(code: int) -> str:

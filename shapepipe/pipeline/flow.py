@@ -20,13 +20,15 @@ from shapepipe.pipeline.crew import Assignment
 from shapepipe.pipeline.job import LOST, OK, TIMEOUT, Outcome, StepContext, Task, failed_log_name
 from shapepipe.pipeline.logs import StepLog
 from shapepipe.pipeline.match import Listing
-from shapepipe.pipeline.options import parse_duration
-from shapepipe.pipeline.records import Record
+from shapepipe.pipeline.records import Record, write_atomically
 from shapepipe.pipeline.resume import Known, gathered_marks, gathered_paths, mark_step, still_done
+from shapepipe.pipeline.retry import Retries, below_floor, missing_units
 from shapepipe.pipeline.steps import BAD, GOOD, NOTHING, Plan, PlannedStep, State
 from shapepipe.pipeline.wiring import Wire
 from shapepipe.pipeline.worker import save_context
 
+MISSING_FILE = "missing_units.csv"
+"""List of the units that a step which takes all files did without, in its output directory."""
 OUTCOME_STATES = {
     "ok": State.OK,
     "empty": State.EMPTY,
@@ -83,6 +85,7 @@ class Flow:
         self.log_paths: dict[tuple[str, str], str] = {}
         self.errors: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
         self.complaints: list[str] = []
+        self._retries = Retries(plan)
         for step in plan.steps:
             if step.bound:
                 self._open(step)
@@ -103,15 +106,19 @@ class Flow:
         path, context = self._context(step)
         number = step.numbers[row]
         lacking = [role for role, paths in context.gathered.items() if not paths]
-        if lacking:
-            self.log.error("%s %s: there is no file of %s", step.label, number, ", ".join(lacking))
+        why = (
+            f"there is no file of {', '.join(lacking)}" if lacking else below_floor(self.plan, step)
+        )
+        if why:
+            self.log.error("%s %s: %s", step.label, number, why)
+            self.complaints.append(f"{step.label} {number}".rstrip() + f" did not run: {why}")
             self._settle(step, row, State.BLOCKED)
             return None
         share = (row % step.shares, step.shares) if step.shares > 1 else None
         task = Task(step.index, row, number, step.inputs_of(row), "", share)
-        limit = parse_duration(step.opts.timeout) or parse_duration(self.plan.config.job.timeout)
+        time, memory = self._retries.time(step, row), self._retries.memory(step, row)
         serial = step.runner.scope == "all"
-        return Assignment(task, path, context.scratch, context.logs, limit, serial)
+        return Assignment(task, path, context.scratch, context.logs, time, serial, memory)
 
     def _context(self, step: PlannedStep) -> tuple[str, StepContext]:
         """What the jobs of a step have in common, written once for the workers to read."""
@@ -120,6 +127,7 @@ class Flow:
             scratch.mkdir(parents=True, exist_ok=True)
             Path(step.output).mkdir(parents=True, exist_ok=True)
             gathered = gathered_paths(step)
+            self._list_missing(step)
             self._gathered_keys[step.index] = gathered_marks(step, self.directory.file_key)
             context = StepContext(
                 runner=step.runner,
@@ -141,6 +149,15 @@ class Flow:
                           step.count(State.TO_DO), len(step.numbers))  # fmt: skip
         return self._contexts[step.index]
 
+    def _list_missing(self, step: PlannedStep) -> None:
+        """List, beside the products of a step that takes all files, the units that are missing."""
+        path, missing = Path(step.output, MISSING_FILE), missing_units(self.plan, step)
+        if missing:
+            lines = [",".join(row) for row in (("step", "number", "state"), *missing)]
+            write_atomically(path, "\n".join(lines) + "\n")
+        else:
+            path.unlink(missing_ok=True)
+
     def take(self, outcome: Outcome) -> None:
         """Commit an outcome, and let the units go on that were waiting for it."""
         step = self.plan.steps[outcome.step]
@@ -149,10 +166,24 @@ class Flow:
         self._remove_old(step, before, outcome.products)
         self.directory.commit(self._line(step, number, outcome, before))
         self._products[step.index] += len(outcome.products)
+        if self._retries.again(outcome):
+            self._try_again(step, outcome, before)
+            return
         if outcome.status != OK:
             self._note(step, number, outcome)
         self._settle(step, outcome.row, OUTCOME_STATES[outcome.status], outcome)
         self.display.take(step, outcome)
+
+    def _try_again(self, step: PlannedStep, outcome: Outcome, before: Record | None) -> None:
+        """Queue a job once more whose trouble may not come again."""
+        number, attempt = step.numbers[outcome.row], before.attempt + 1 if before else 1
+        self.log.warning(
+            "%s %s %s, is tried again: %s", step.label, number, outcome.status, outcome.error
+        )
+        self._records[step.label, number] = Record(
+            outcome.status, attempt, step.fingerprint, (), (), outcome.wall
+        )
+        self._push(step, outcome.row)
 
     def _remove_old(self, step: PlannedStep, before: Record | None, made=()) -> None:
         """Remove the products of an earlier attempt that the present one does not make."""

@@ -6,6 +6,7 @@ are written in a private directory and renamed into the step's output directory 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from shapepipe.errors import NoUsableData, ShapePipeError
+from shapepipe.errors import BadInput, NoUsableData, ShapePipeError
 from shapepipe.pipeline.logs import close_logger, job_logger
 from shapepipe.pipeline.program import ProgramResult, call_program
 from shapepipe.pipeline.runner import Runner
@@ -112,6 +113,7 @@ class Outcome(NamedTuple):
     identities: tuple[str, ...] = ()
     read: int = 0
     written: int = 0
+    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,7 @@ def run_job(context: StepContext, task: Task) -> Outcome:
     started, wall, cpu = time.time(), time.perf_counter(), _cpu_seconds()
     read, written = _bytes_moved()
     scratch = os.path.join(context.scratch, task.attempt)
-    job, status, error, metrics = None, FAILED, "", None
+    job, status, error, cause, metrics = None, FAILED, "", "", None
     products: tuple[str, ...] = ()
     identities: tuple[str, ...] = ()
     try:
@@ -242,7 +244,7 @@ def run_job(context: StepContext, task: Task) -> Outcome:
     except NoUsableData as none:
         status, error = EMPTY, str(none)
     except (Exception, SystemExit) as raised:
-        error = describe_error(raised)
+        error, cause = describe_error(raised), cause_of(raised)
         if job is not None:
             job.log.error("%s", traceback.format_exc())
     log = _collect_log(job, scratch, context, task, status)
@@ -254,6 +256,7 @@ def run_job(context: StepContext, task: Task) -> Outcome:
     return Outcome(
         task.step, task.row, status, wall, _cpu_seconds() - cpu, memory, started,
         products, metrics, error, log, identities, read_now - read, written_now - written,
+        cause,
     )  # fmt: skip
 
 
@@ -281,6 +284,25 @@ def merge_shares(job: Job, opts) -> None:
                 path for name, path in job.inputs.items() if name.startswith(f"{role}/{pattern}/")
             ]
             merge(parts, job.output(role, pattern=pattern))
+
+
+KILLED, MEMORY, LATE, IO, DATA, CODE = "killed", "memory", "timeout", "io", "data", "code"
+CURABLE = (KILLED, MEMORY, LATE, IO)
+"""Causes that another try may not meet again; bad data and faults of the code stay."""
+IO_ERRORS = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EIO", "ESTALE", "ETIMEDOUT", "EAGAIN", "EBUSY", "EREMOTEIO")
+    if hasattr(errno, name)
+}
+
+
+def cause_of(error: BaseException) -> str:
+    """Tell what kind of trouble an exception stands for."""
+    if isinstance(error, MemoryError):
+        return MEMORY
+    if isinstance(error, OSError) and error.errno in IO_ERRORS:
+        return IO
+    return DATA if isinstance(error, BadInput) else CODE
 
 
 def describe_error(error: BaseException) -> str:

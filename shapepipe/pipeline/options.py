@@ -128,6 +128,16 @@ BLANK = "a blank is a value"
 """Marks a type whose blank text is a value; elsewhere it means that nothing is given."""
 Scheme = Annotated[str, BLANK]
 """A numbering scheme; blank: there is no number."""
+
+
+def _floor(text: str) -> str:
+    if not re.fullmatch(r"\s*\d+(\.\d*)?\s*%?\s*", text):
+        raise ValueError(f"{text!r} is neither a number of units nor a percentage such as 90 %")
+    return text
+
+
+Floor = Annotated[str, AfterValidator(_floor)]
+"""A number of units, or a percentage of them."""
 Duration = Annotated[str, AfterValidator(_duration)]
 """A time in seconds or as [H:]M:S, kept as text."""
 
@@ -220,6 +230,11 @@ class Options(Section):
     executes: list[str] | None = option(None, doc="Programs to look for before the run.")
     add_depends: list[str] | None = option(None, doc="More Python packages to look for.")
     add_executes: list[str] | None = option(None, doc="More programs to look for.")
+    at_least: Floor | None = option(
+        None,
+        doc="For a step that takes all files: how many units of the steps that make them must have"
+        " succeeded, as a number or a percentage (90 %).",
+    )
     timeout: Duration | None = option(
         None,
         doc="Longest time of one job of this step, in seconds or H:M:S, instead of [JOB] TIMEOUT.",

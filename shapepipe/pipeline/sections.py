@@ -81,6 +81,25 @@ class JobSection(Section):
     timeout: Duration | None = option(
         None, doc="Longest time of one job, in seconds or H:M:S; its programs are ended as well."
     )
+    timeout_max: Duration | None = option(
+        None, doc="A job that took too long is tried again with twice the time, up to this."
+    )
+    memory: float | None = option(
+        None, above=0, unit="MB", doc="Most memory of one job with its programs; more ends the job."
+    )
+    memory_max: float | None = option(
+        None, above=0, unit="MB",
+        doc="A job that needed too much is tried again with twice the memory, up to this.",
+    )  # fmt: skip
+    retries: int = option(
+        0,
+        at_least=0,
+        doc="How often a job is tried again that was killed, out of memory or time, or met an I/O"
+        " error. Bad data and faults of the code are never tried again.",
+    )
+    retries_per_run: int = option(
+        100, at_least=0, doc="Most such tries in one run, so that a sick machine cannot eat it up."
+    )
     dask_scheduler: str | None = option(
         None, doc="Dask cluster that runs already: address (tcp://...) or file of its scheduler."
     )
