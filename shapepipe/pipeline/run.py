@@ -29,6 +29,7 @@ from shapepipe.pipeline.records import RUN_FILE, RunDirectory, RunList, this_mac
 from shapepipe.pipeline.resume import mark_done, take_fingerprint, what_changed
 from shapepipe.pipeline.shards import Part
 from shapepipe.pipeline.slurm import time_left
+from shapepipe.pipeline.tables import html_table, outcome_rows
 from shapepipe.pipeline.steps import BAD, Plan, State
 
 INTERRUPTED = 130
@@ -54,6 +55,17 @@ class Result:
     counts: dict[str, dict[str, int]]
     plan: Any = None
     stopped_by: str = ""
+
+    def table(self, step: str = "") -> list[dict]:
+        """Newest outcome of each unit as a flat row, metrics included; see `tables.outcome_rows`.
+
+        `pandas.DataFrame(result.table())` and `astropy.table.Table(result.table())` take it.
+        """
+        return outcome_rows(RunDirectory(self.path), step)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: units by step and state."""
+        return html_table(self.counts, f"{self.path}: exit status {self.exit_status}")
 
     def outcomes(self) -> list[dict]:
         """Records of all jobs, oldest first, as dictionaries."""
