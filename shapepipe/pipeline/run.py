@@ -29,8 +29,8 @@ from shapepipe.pipeline.records import RUN_FILE, RunDirectory, RunList, this_mac
 from shapepipe.pipeline.resume import mark_done, take_fingerprint, what_changed
 from shapepipe.pipeline.shards import Part
 from shapepipe.pipeline.slurm import time_left
-from shapepipe.pipeline.tables import html_table, outcome_rows
 from shapepipe.pipeline.steps import BAD, Plan, State
+from shapepipe.pipeline.tables import html_table, outcome_rows
 
 INTERRUPTED = 130
 TO_CONTINUE = 75
