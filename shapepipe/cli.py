@@ -26,7 +26,7 @@ from shapepipe.pipeline.shards import parse_part
 from shapepipe.pipeline.slurm import requeue
 from shapepipe.pipeline.submit import SYSTEMS, queued
 from shapepipe.pipeline.submit import submit as submit_run
-from shapepipe.starter.verbs import STARTER_VERBS
+from shapepipe.starter.verbs import STARTER_VERBS, complete_runner
 
 CONFIG = click.option("-c", "--config", default="config.ini", show_default=True, help="INI file.")
 OVERRIDE = click.option(
@@ -182,6 +182,7 @@ def verbs():
     """ShapePipe: process survey images with chains of modules.
 
     \b
+    shapepipe init FOLDER              begin: a configuration for your images
     shapepipe check -c config.ini      is the configuration right?
     shapepipe plan -c config.ini       what would run, and why?
     shapepipe run -c config.ini        the same as shapepipe_run
@@ -199,7 +200,13 @@ def verbs():
 @CHANGE
 @turn_options
 def run(config, overrides, only, resume, allow_change, turn):
-    """Run the chain of modules in an INI file."""
+    """Run the chain of modules in an INI file.
+
+    \b
+    shapepipe run -c config.ini
+    shapepipe run -c config.ini -e 2366993-18        one unit only
+    shapepipe run -c config.ini -o JOB:SMP_BATCH_SIZE=8
+    """
     return _run(config, overrides, only, resume, allow_change, turn)
 
 
@@ -214,7 +221,12 @@ for verb in STARTER_VERBS:
     "--show", "show_values", is_flag=True, help="Show every option, its value and its origin."
 )
 def check(config, overrides, show_values):
-    """Check a configuration without looking at any image."""
+    """Check a configuration without looking at any image.
+
+    \b
+    shapepipe check -c config.ini
+    shapepipe check -c config.ini --show      every value, and where it was written
+    """
     loaded = load_config(config, overrides)
     if show_values:
         show.values(loaded)
@@ -231,7 +243,12 @@ def check(config, overrides, show_values):
 @click.option("--resume", is_flag=True, help="Plan the continuation of the last run of this name.")
 @click.option("--units", is_flag=True, help="List every unit, not only numbers of units.")
 def plan(config, overrides, only, resume, units):
-    """Show what would run, what is done already, and why; nothing is created."""
+    """Show what would run, what is done already, and why; nothing is created.
+
+    \b
+    shapepipe plan -c config.ini
+    shapepipe plan -c config.ini --units      every unit by name
+    """
     show.plan(prepare(config, overrides, only, resume), units)
     return 0
 
@@ -246,7 +263,12 @@ def plan(config, overrides, only, resume, units):
     "-c", "--config", help="INI file to use instead of the one that the run was started with."
 )
 def resume(run_directory, overrides, only, allow_change, turn, config):
-    """Continue a run where it stopped."""
+    """Continue a run where it stopped.
+
+    \b
+    shapepipe resume output/run_2026-01-31_12-00-00
+    shapepipe resume output/run_2026-01-31_12-00-00 -e 2366993-18
+    """
     directory = RunDirectory(Path(run_directory).absolute())
     last = directory.read_run()["launches"][-1]
     os.environ.update({k: v for k, v in last["environment"].items() if k not in os.environ})
@@ -289,7 +311,11 @@ def submit(config, overrides, only, resume, allow_change, system, shards, dry_ru
 )
 @click.option("--name", default="shapepipe_runs", help="Name of the list of runs.")
 def runs(output_dir, name):
-    """List the runs of an output directory."""
+    """List the runs of an output directory.
+
+    \b
+    shapepipe runs -d output
+    """
     show.runs(Path(output_dir), name)
     return 0
 
@@ -298,7 +324,11 @@ def runs(output_dir, name):
 @click.argument("run_directory", type=click.Path(exists=True, file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def status(run_directory, as_json):
-    """Show how far a run is: units by step and outcome."""
+    """Show how far a run is: units by step and outcome.
+
+    \b
+    shapepipe status output/run_2026-01-31_12-00-00
+    """
     counts = show.count_records(RunDirectory(run_directory))
     if as_json:
         click.echo(json.dumps(counts))
@@ -331,7 +361,11 @@ def report(run_directory, html, png, rest, shards):
 @verbs.command()
 @click.argument("product", type=click.Path(exists=True))
 def explain(product):
-    """Say how a file was made: run, job, options, versions, inputs, back to the raw files."""
+    """Say how a file was made: run, job, options, versions, inputs, back to the raw files.
+
+    \b
+    shapepipe explain output/run_1/psfex_runner/output/star_selection-2366993-18.psf
+    """
     show.explain(Path(product).absolute())
     return 0
 
@@ -339,26 +373,39 @@ def explain(product):
 @verbs.command("list")
 @click.option("--path", "folders", multiple=True, help="Folder with runners of your own.")
 def list_(folders):
-    """List the runners that can be found."""
+    """List the runners that can be found.
+
+    \b
+    shapepipe list
+    shapepipe list --path my_runners
+    """
     for name in list_runners(folders):
         click.echo(name)
     return 0
 
 
 @verbs.command()
-@click.argument("runner")
+@click.argument("runner", shell_complete=complete_runner)
 @click.option("--path", "folders", multiple=True, help="Folder with runners of your own.")
 def describe(runner, folders):
-    """Describe a runner: inputs, products, options."""
+    """Describe a runner: inputs, products, options.
+
+    \b
+    shapepipe describe mask_runner
+    """
     show.describe(find_runner(runner, folders))
     return 0
 
 
 @verbs.command()
-@click.argument("runners", nargs=-1, required=True)
+@click.argument("runners", nargs=-1, required=True, shell_complete=complete_runner)
 @click.option("--path", "folders", multiple=True, help="Folder with runners of your own.")
 def template(runners, folders):
-    """Print a commented INI file for a chain of runners."""
+    """Print a commented INI file for a chain of runners.
+
+    \b
+    shapepipe template split_exp_runner mask_runner > config.ini
+    """
     click.echo(show.template([find_runner(name, folders) for name in runners], runners), nl=False)
     return 0
 
@@ -368,7 +415,11 @@ def template(runners, folders):
 @click.option("-o", "--folder", help="Where to write it, instead of what the INI file says.")
 @click.option("-n", "--workers", default=1, show_default=True, help="Number of processes.")
 def simulate(config, folder, workers):
-    """Simulate a survey with known truth."""
+    """Simulate a survey with known truth.
+
+    \b
+    shapepipe simulate -c example/config/simulate_small.ini -o survey
+    """
     simulator = importlib.import_module("shapepipe.simulate")
     click.echo(f"simulated survey: {simulator.simulate(config, folder, workers)}")
     return 0
