@@ -1,4 +1,4 @@
-"""The verbs of the command line that get somebody started: `convert`, `init`, `new-runner`.
+"""The verbs that get somebody started: `init`, `convert`, `new-runner`, `completion`.
 
 Only what click needs stands here; the work is loaded when a verb is called.
 """
@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 
 import click
+from click import shell_completion
+
+from shapepipe.pipeline.runner import list_runners
 
 
 @click.command()
@@ -50,7 +53,7 @@ def init(folder, output, yes):
     quiet = yes or not sys.stdin.isatty()
     begun = work.begin(folder, output, _take_guess if quiet else _ask)
     for note in begun.proposal.notes:
-        click.echo(click.style(f"note: {note}", fg="yellow"))
+        click.echo(f"note: {note}")
     click.echo(f"images: {begun.proposal.images.title}")
     click.echo(
         f"wrote {', '.join(path.name for path in begun.written)} in {begun.written[0].parent}"
@@ -89,4 +92,26 @@ def new_runner(name, folder):
     return 0
 
 
-STARTER_VERBS = (convert, init, new_runner)
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context, shell):
+    """Print what makes a shell complete verbs, options and runners.
+
+    \b
+    eval "$(shapepipe completion bash)"                    in ~/.bashrc
+    eval "$(shapepipe completion zsh)"                     in ~/.zshrc
+    shapepipe completion fish > ~/.config/fish/completions/shapepipe.fish
+    """
+    complete = shell_completion.get_completion_class(shell)
+    click.echo(complete(context.parent.command, {}, "shapepipe", "_SHAPEPIPE_COMPLETE").source())
+    return 0
+
+
+def complete_runner(context, parameter, beginning):
+    """Names of runners that begin in this way."""
+    folders = context.params.get("folders") or ()
+    return [name for name in list_runners(folders) if name.startswith(beginning)]
+
+
+STARTER_VERBS = (convert, init, new_runner, completion)
