@@ -18,16 +18,10 @@ from typing import Any
 import numpy as np
 
 from shapepipe.errors import ConfigurationError
+from shapepipe.pipeline.flow import OUTCOME_STATES
 from shapepipe.pipeline.records import Record, RunDirectory
-from shapepipe.pipeline.steps import BAD, NOTHING, Plan, PlannedStep, State
+from shapepipe.pipeline.steps import BAD, GOOD, NOTHING, Plan, PlannedStep, State
 from shapepipe.pipeline.wiring import Wire
-
-AS_RECORDED = {
-    "failed": State.FAILED,
-    "timeout": State.TIMEOUT,
-    "empty": State.DONE_EMPTY,
-}
-"""State of a unit that others had to do and that is not to be done again here; else LOST."""
 
 
 @dataclass
@@ -203,7 +197,8 @@ def _as_recorded(plan: Plan, step: PlannedStep, row: int, records: dict) -> Stat
             if before in NOTHING:
                 return State.SKIPPED
     record: Record | None = records.get((step.label, step.numbers[row]))
-    return AS_RECORDED.get(record.status, State.LOST) if record else State.LOST
+    state = OUTCOME_STATES.get(record.status, State.LOST) if record else State.LOST
+    return State.LOST if state in GOOD else state
 
 
 def _settled(directory: RunDirectory, submission: str) -> set[tuple[str, str]]:
@@ -212,7 +207,7 @@ def _settled(directory: RunDirectory, submission: str) -> set[tuple[str, str]]:
     for line in directory.own_lines():
         if "launch" in line:
             started |= line["launch"].get("submission") == submission
-        elif started and line.get("status") in ("failed", "timeout", "lost"):
+        elif started and OUTCOME_STATES.get(line.get("status")) in BAD:
             found.add((line["step"], line["number"]))
     return found
 
