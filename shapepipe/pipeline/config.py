@@ -114,8 +114,17 @@ class IniText:
         section, indent, in_option, written = None, 0, False, {}
         for number, line in enumerate(self.text.split("\n"), 1):
             text, depth = line.strip(), len(line) - len(line.lstrip())
-            if not text or text[0] in "#;" or (in_option and depth > indent):
-                continue  # a comment, or the value before goes on
+            if not text or text[0] in "#;":
+                continue
+            if in_option and depth > indent:  # the value before goes on
+                if section is not None and _INDENTED_OPTION.match(text):
+                    where = f"{self.path.name}:{number} [{section}]"
+                    name = text.split("=")[0].strip()
+                    self.complaints.append(
+                        f"{where} {name}: is indented, and so continues the value before it; "
+                        "take out the tab or blanks in front of it"
+                    )
+                continue
             indent, in_option = depth, False
             if (head := _SECTION.match(text)) is not None:
                 section = head.group(1)
@@ -170,6 +179,7 @@ class IniText:
 
 _SECTION = re.compile(r"\[(.+)\]")
 _OPTION = re.compile(r"([^=:]+?)\s*[=:](.*)$")
+_INDENTED_OPTION = re.compile(r"[A-Z][A-Z0-9_]{2,}\s*=(?!=)")
 
 
 _LINE_END = "\\n"
@@ -177,8 +187,12 @@ _LINE_END = "\\n"
 
 
 def _without_comment(text: str) -> str:
-    """Drop whole comment lines inside a continued value."""
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith(("#", ";"))]
+    """Drop whole comment lines inside a continued value, and options that have slipped into it."""
+    lines = [
+        line
+        for line in text.splitlines()
+        if not line.lstrip().startswith(("#", ";")) and not _INDENTED_OPTION.match(line.strip())
+    ]
     return "\n".join(lines).strip()
 
 
