@@ -207,7 +207,7 @@ def _settled(directory: RunDirectory, submission: str) -> set[tuple[str, str]]:
     for line in directory.own_lines():
         if "launch" in line:
             started |= line["launch"].get("submission") == submission
-        elif started and OUTCOME_STATES.get(line.get("status")) in BAD:
+        elif started and OUTCOME_STATES.get(line.get("status", ""), State.TO_DO) in BAD:
             found.add((line["step"], line["number"]))
     return found
 
