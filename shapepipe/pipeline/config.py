@@ -190,8 +190,9 @@ def _without_comment(text: str) -> str:
     """Drop whole comment lines inside a continued value, and options that have slipped into it."""
     lines = [
         line
-        for line in text.splitlines()
-        if not line.lstrip().startswith(("#", ";")) and not _INDENTED_OPTION.match(line.strip())
+        for k, line in enumerate(text.splitlines())
+        if not line.lstrip().startswith(("#", ";"))
+        and not (k and _INDENTED_OPTION.match(line.strip()))
     ]
     return "\n".join(lines).strip()
 
