@@ -23,6 +23,7 @@ RUNNERS = {
     "mccd_plots_runner": "mean_shapes_runner",
     "vignetmaker_runner2": "vignetmaker_runner",
     "make_catalog_runner": "make_cat_runner",
+    "paste_cat_runner": "pastecat_runner",
 }
 """Old name of a runner -> its name here; sections bear the same names in capitals."""
 
@@ -32,8 +33,6 @@ GONE_RUNNERS = {
     "erase_output_runner": "remove products yourself; a run does not need those of finished steps",
     "combine_mexp_runner": "psf_interp_runner and vignetmaker_runner gather the exposures",
     "tileobj_as_exp_runner": "psf_interp_runner and vignetmaker_runner gather the exposures",
-    "pastecat_runner": "join tables with astropy.table.hstack or with TOPCAT",
-    "paste_cat_runner": "join tables with astropy.table.hstack or with TOPCAT",
     "mccd_preprocessing_runner": "psfex_runner models the PSF, CCD by CCD",
     "mccd_fit_runner": "psfex_runner models the PSF, CCD by CCD",
     "mccd_val_runner": "psf_interp_runner with MODE = VALIDATION",
