@@ -23,7 +23,9 @@ class MatchExternalOptions(Options):
         "CLASSIC", doc="MULTI-EPOCH: the EPOCH tables of a stack are kept, with the same rows."
     )
     external_cat_path: InputFile = option(doc="The external catalogue, a table of any format.")
-    external_col_match: list[str] = option(doc="Its columns with the position, degrees.")
+    external_col_match: list[str] = option(
+        doc="Its columns with the position, degrees.", example="ra, dec"
+    )
     external_col_copy: list[str] = option(doc="Its columns to copy.")
     external_hdu: int = option(1, at_least=1, doc="HDU of its table, if it is a FITS file.")
     prefix: str = option("cat_matched", doc="Name of the product.")

@@ -152,6 +152,7 @@ def option(
     at_least: float | None = None,
     at_most: float | None = None,
     aliases: Sequence[str] = (),
+    example: str = "",
     default_factory: Callable | None = None,
 ) -> Any:
     """Declare one option of an `Options` class.
@@ -170,10 +171,13 @@ def option(
         Inclusive bounds.
     aliases : sequence of str
         Older spellings that are accepted as well.
+    example : str
+        What a template shows for a required option, where its type does not tell enough.
     default_factory : callable, optional
         Makes the default, for values that cannot be shared.
     """
     extra: dict[str, Any] = {"unit": unit, "aliases": [alias.lower() for alias in aliases]}
+    extra["example"] = example
     limits = {"gt": above, "lt": below, "ge": at_least, "le": at_most}
     given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
     if isinstance(default, (list, dict)):

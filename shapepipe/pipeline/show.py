@@ -400,6 +400,8 @@ def _template_section(name, cls, given, left_out) -> list[str]:
 
 def _placeholder(field) -> str:
     """A value that passes `check`, for a required option."""
+    if example := (field.json_schema_extra or {}).get("example"):
+        return example
     kind = type_text(field)
     if " | " in kind:
         return kind.split(" | ")[0]

@@ -40,6 +40,7 @@ def test_workers_are_killed(campaign):
     assert killed.kills == 2
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_ranks_are_killed(campaign):
     for victim in ("head", "worker"):
