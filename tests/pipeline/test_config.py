@@ -319,3 +319,11 @@ def test_a_comment_may_stand_behind_a_value(tmp_path):
     values = IniText(path).values["FILE"]
     assert values["output_dir"].text == "/tmp"
     assert values["log_name"].text == "a#b"
+
+
+def test_an_option_that_slipped_into_the_value_above_is_named(case):
+    case.ini("noop_runner", "[NOOP_RUNNER]\nTIMEOUT = 10\n\tFILE_EXT = .txt\n")
+    with pytest.raises(ConfigurationError) as raised:
+        case.plan()
+    assert "FILE_EXT: is indented, and so continues the value before it" in str(raised.value)
+    assert "TIMEOUT" not in str(raised.value)
