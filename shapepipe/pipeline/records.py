@@ -224,7 +224,7 @@ class RunDirectory:
         write_atomically(self.path / RUN_FILE, json.dumps(content, indent=1, default=str) + "\n")
 
     def records(self) -> dict[tuple[str, str], Record]:
-        """Newest record of every unit: (step label, number) -> Record; read once while unchanged."""
+        """Newest record of every unit: (step label, number) -> Record; read once."""
         sizes = [(path, path.stat().st_size) for path in self.outcome_files()]
         if sizes != self._read_at:
             self._records, self._read_at = self._read_records(), sizes
