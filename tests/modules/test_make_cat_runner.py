@@ -159,3 +159,16 @@ def test_shapes_of_other_objects_are_refused(stack, ids):
 def test_thresholds_that_overlap_are_refused(stack):
     with pytest.raises(ConfigurationError):
         run(stack, SM_STAR_THRESH="0.02")
+
+
+def test_a_catalogue_without_objects_gives_one(stack):
+    def emptied(name, hdus):
+        return {hdu: ldac.read(stack / name, hdu)[:0] for hdu in hdus}
+
+    tables = emptied("sexcat.fits", ("LDAC_OBJECTS", "EPOCH_0", "EPOCH_1"))
+    ldac.write(stack / "sexcat.fits", tables.pop("LDAC_OBJECTS"), extra=tables)
+    ldac.write(stack / "sm.fits", ldac.read(stack / "sm.fits")[:0])
+    shapes = [ldac.table_hdu(t, kind) for kind, t in emptied("ngmix.fits", KINDS).items()]
+    sp_fits.write_hdus(stack / "ngmix.fits", fits.HDUList([fits.PrimaryHDU(), *shapes]))
+    table = result(stack)
+    assert len(table) == 0 and "NGMIX_ELL_1M" in table.colnames

@@ -153,3 +153,15 @@ def test_masked_pixels_get_the_value_asked_for(stack):
 def test_options_that_cannot_be_are_refused(stack, options):
     with pytest.raises(ConfigurationError):
         run(stack, **options)
+
+
+def test_a_catalogue_without_objects_gives_stores_without_objects(stack):
+    path = stack / "sexcat-277-282.fits"
+    tables = {name: ldac.read(path, name)[:0] for name in ("EPOCH_0", "EPOCH_1")}
+    ldac.write(path, ldac.read(path)[:0], extra=tables)
+    outcome = run(stack, MODE="MULTI-EPOCH")
+    assert outcome.status == "ok", outcome.error
+    with SqliteDict(stack / "output" / "image_vignet-277-282.sqlite", flag="r") as store:
+        assert len(store) == 0
+    outcome = run(stack, {"image_1": stack / "ccds" / "weight-100-0.fits"})
+    assert outcome.status == "ok" and len(ldac.read(outcome.products[0])) == 0
