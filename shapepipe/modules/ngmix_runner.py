@@ -16,8 +16,9 @@ from shapepipe.shear import (
     ShapeFlag,
     Shapes,
     epoch_identity,
-    measure,
+    measure_with_halves,
 )
+from shapepipe.shear.halves import HALF_COLUMNS
 
 AT_ONCE = 128  # objects whose stamps are in memory
 ORDER = ("1m", "1p", "2m", "2p", "noshear")  # of the HDUs, as in ShapePipe 1.x
@@ -68,7 +69,9 @@ class NgmixOptions(RowsOptions):
         "from the scatter of the pixels of each stamp.",
     )
     antithetic: bool = option(
-        True, doc="Average over the added noise field and its negative: less noise."
+        True,
+        doc="Average over the added noise field and its negative: less noise. Columns _a "
+        "and _b are those of each half, for cuts.",
     )
     estimator: Literal["fit", "wmom", "admom"] | None = option(
         None, doc="Overrides the estimator that ENGINE stands for."
@@ -115,12 +118,12 @@ def ngmix_runner(job, opts: NgmixOptions):
     table = ldac.read(job.inputs["catalogue"], columns=columns, rows=rows)
     engine, settings = _engine(opts), opts.settings()
     frames = Frames(opts.log_wcs, opts.flux_scale)
-    numbers, found = [], [Shapes.empty(0)]
+    numbers, found = [], [(Shapes.empty(0),) * settings.results]
     for part, gathered in _gather(job, opts, table, rows, frames):
         numbers.extend(part)
         found.append(engine(_batch(gathered, opts), settings))
-    shapes = Shapes.joined(found)
-    _write(job.output("shapes"), np.array(numbers, np.int64), shapes, opts.mag_zp)
+    shapes, *halves = (Shapes.joined(parts) for parts in zip(*found, strict=True))
+    _write(job.output("shapes"), np.array(numbers, np.int64), shapes, halves, opts.mag_zp)
     failed = int((~shapes.good).sum())
     return {"n_objects": len(shapes), "n_failed": failed, "n_epochs": int(shapes.n_epoch.sum())}
 
@@ -128,9 +131,9 @@ def ngmix_runner(job, opts: NgmixOptions):
 def _engine(opts):
     """The function that measures a batch."""
     if opts.engine != "ngmix":
-        return measure
+        return measure_with_halves
     try:
-        return importlib.import_module("shapepipe.shear.ngmix_engine").measure
+        return importlib.import_module("shapepipe.shear.ngmix_engine").measure_with_halves
     except ModuleNotFoundError as error:
         raise BadInput("ENGINE = ngmix", f"{error}; it comes from conda-forge", "native") from error
 
@@ -240,11 +243,11 @@ def _noise_factor(image, weight):
     return factor
 
 
-def _write(path, numbers, shapes, zero_point):
+def _write(path, numbers, shapes, halves, zero_point):
     """One table for each shear type."""
     hdus = [afits.PrimaryHDU()]
     for kind in ORDER:
-        table = Table(_columns(numbers, shapes, kind, zero_point))
+        table = Table(_columns(numbers, shapes, kind, zero_point) | _half_columns(halves, kind))
         for name, (unit, text) in MEANING.items():
             table[name].unit, table[name].description = unit or None, text
         table.meta |= {f"SHPB{flag.value}": flag.name for flag in ShapeFlag}
@@ -278,3 +281,12 @@ def _columns(numbers, shapes, kind, zero_point):
     made |= {"mag": mag, "mag_err": mag_err, "flags": own.pop("flags")}
     made["mcal_flags"] = np.bitwise_or.reduce(shapes.flags, axis=1)
     return made | own
+
+
+def _half_columns(halves, kind):
+    """What cuts need of each half of the noise pair: g1_a, g1_b and so on."""
+    made = {}
+    for suffix, half in zip("ab", halves, strict=False):
+        own = half.columns(kind)
+        made |= {f"{name}_{suffix}": own[name] for name in HALF_COLUMNS}
+    return made

@@ -2,7 +2,7 @@
 
 from .batch import Batch
 from .flags import FAILED, NOTES, ShapeFlag
-from .measure import measure, measure_halves
+from .measure import measure, measure_halves, measure_with_halves
 from .noise import epoch_identity
 from .settings import SHEAR_TYPES, Settings
 from .shapes import Shapes
@@ -18,4 +18,5 @@ __all__ = [
     "epoch_identity",
     "measure",
     "measure_halves",
+    "measure_with_halves",
 ]

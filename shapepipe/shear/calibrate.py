@@ -8,7 +8,9 @@ weights w (0 or 1 for a plain selection) computed from the columns of each type:
     shear    = (R + Rsel)^-1 <e>
 
 A cut must therefore be a function of columns that exist for every type, never of something
-measured once.  Errors come from leaving out, or drawing with replacement, groups of objects.
+measured once.  Where tables have both halves of the noise pair, each half is cut by itself and
+the sums are added (see `halves`).  Errors come from leaving out, or drawing with replacement,
+groups of objects.
 
 References
 ----------
@@ -22,6 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .halves import halves_of
 from .settings import SHEAR_TYPES
 
 Table = Mapping[str, np.ndarray]
@@ -38,7 +41,7 @@ class MeanShear(NamedTuple):
     selection: np.ndarray  # (2, 2), of the weights
     raw: np.ndarray  # (2,), mean of the uncalibrated shapes
     weight: float  # sum of weights
-    count: int  # objects with positive weight
+    count: int  # objects with positive weight, in either half of the noise pair
 
 
 def mean_shear(
@@ -48,6 +51,7 @@ def mean_shear(
     step: float = 0.01,
     errors: str = "jackknife",
     rng: np.random.Generator | None = None,
+    halves: bool = True,
 ) -> MeanShear:
     """Mean shear of all objects of a catalogue.
 
@@ -63,11 +67,16 @@ def mean_shear(
         Artificial shear of the types.
     errors : {"jackknife", "bootstrap"}
         Leave out one group at a time, or draw groups with replacement (needs `rng`).
+    halves : bool
+        Where the tables have the columns of both halves of the noise pair (g1_a, g1_b ...), apply
+        `weight` to each half; False takes the averages, whose cuts are biased at low
+        signal-to-noise ratio.
     """
-    sums = group_sums(tables, weight, groups)
+    parts = halves_of(tables) if halves else [tables]
+    sums = np.mean([group_sums(part, weight, groups) for part in parts], axis=0)
     shear, response, selection, raw = solve(sums.sum(axis=0), step)
     covariance = covariance_of(lambda part: solve(part, step)[0], sums, errors, rng)
-    count = _weights(tables, weight)["noshear"] > 0
+    count = np.any([_weights(part, weight)["noshear"] > 0 for part in parts], axis=0)
     return MeanShear(
         shear,
         np.sqrt(np.diag(covariance)),
@@ -169,7 +178,8 @@ def cut(s2n: float = 10.0, size_ratio: float = 0.5) -> Callable[[Table], np.ndar
     """
 
     def selection(table):
-        resolved = np.asarray(table["T"]) > size_ratio * np.asarray(table["T_psf"])
+        target = "Tpsf" if "Tpsf" in set(table.keys()) else "T_psf"  # in files, in `Shapes`
+        resolved = np.asarray(table["T"]) > size_ratio * np.asarray(table[target])
         return (np.asarray(table["s2n"]) > s2n) & resolved
 
     return selection

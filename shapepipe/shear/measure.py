@@ -40,22 +40,28 @@ def measure(batch: Batch, settings: Settings | None = None) -> Shapes:
 def measure_halves(batch: Batch, settings: Settings | None = None) -> tuple[Shapes, Shapes]:
     """The two halves of the noise pair as catalogues of their own.
 
-    A cut on averaged columns is biased at low signal-to-noise ratio, since the added noise, which
-    makes the noise of sheared images round again, has been averaged away from them.  Cuts on each
-    half, whose sums `calibrate.group_sums` may be added, are not.
+    A cut on averages over the pair is biased at low signal-to-noise ratio, since the added noise,
+    which makes the noise of sheared images round again, has been averaged away from them.  Cuts on
+    each half, whose sums `calibrate.group_sums` may be added, are not.
     """
     settings = settings or Settings()
     if len(settings.signs) != 2:
         raise ValueError("pair and fixnoise must be on for two halves")
+    return measure_with_halves(batch, settings)[1:]
+
+
+def measure_with_halves(batch: Batch, settings: Settings | None = None) -> tuple[Shapes, ...]:
+    """What `measure` gives, followed by the two halves of the noise pair if there is one."""
+    settings = settings or Settings()
     _announce_compilation()
-    halves = Shapes.empty(len(batch)), Shapes.empty(len(batch))
-    for place, part in batch.parts(settings.chunk):
-        measured, common = _measure_part(part, settings)
-        for h, shapes in enumerate(halves):
-            own = common.copy()
-            own.set_measured(tuple(values[h : h + 1] for values in measured))
-            shapes[place] = own
-    return halves
+    found = [
+        common.with_halves(measured)
+        for measured, common in (
+            _measure_part(part, settings) for _, part in batch.parts(settings.chunk)
+        )
+    ]
+    empty = (Shapes.empty(0),) * settings.results
+    return tuple(Shapes.joined(parts) for parts in zip(empty, *found, strict=True))
 
 
 def _measure_part(batch: Batch, settings: Settings):

@@ -88,6 +88,11 @@ class Settings:
             return (0.0,)
         return (1.0, -1.0) if self.pair else (1.0,)
 
+    @property
+    def results(self) -> int:
+        """How many catalogues a measurement with its halves has: one, or average and halves."""
+        return 3 if len(self.signs) == 2 else 1
+
     def as_dict(self) -> dict:
         """Plain values, for records and table headers."""
         return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -120,6 +120,19 @@ class Shapes:
             notes = notes | np.where((self.T <= 0).any(axis=1), int(ShapeFlag.UNRESOLVED), 0)
         self.notes |= notes.astype(np.int32)
 
+    def with_halves(self, measured) -> tuple[Shapes, ...]:
+        """These columns with what was measured: averaged, then each half of the noise pair.
+
+        Where there is no pair, the one result alone.
+        """
+        halves = len(measured[0])
+        own = [tuple(values[h : h + 1] for values in measured) for h in range(halves)]
+        made = []
+        for part in [measured, *own] if halves == 2 else [measured]:
+            made.append(self.copy())
+            made[-1].set_measured(part)
+        return tuple(made)
+
     def set_psf(self, g1, g2, T, target, share, offsets):
         """Averages over epochs, weighted by `share`, of the original and the round target PSF."""
         total = per_object(np.add, share, offsets)
