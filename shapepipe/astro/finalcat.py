@@ -145,13 +145,17 @@ def shape_columns(tables: Mapping[str, Table], numbers, path) -> list[Column]:
 
 
 def _further(table, kind, n, rows):
-    """Columns that the lists do not know, under their own names; NaN or 0 if not measured."""
+    """Columns that the lists do not know, under their own names.
+
+    What was not measured has NaN, NOT_MEASURED in flags (as `flags_a`), 0 in other whole numbers.
+    """
     known = {name for item in SHAPE_COLUMNS.values() for name in item[0]}
     known |= {item[0] for item in OBJECT_COLUMNS.values()} | {"id"}
     made = []
     for name in table.colnames:
         if name not in known:
-            fill = np.nan if table[name].dtype.kind == "f" else 0
+            fill = NOT_MEASURED if name.startswith("flags") else 0
+            fill = np.nan if table[name].dtype.kind == "f" else fill
             column = _spread_out(f"NGMIX_{name.upper()}_{kind}", table, (name,), fill, n, rows)
             column.unit, column.description = table[name].unit, table[name].description
             made.append(column)
