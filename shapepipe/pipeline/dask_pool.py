@@ -16,7 +16,6 @@ from typing import Any
 
 from distributed import Client, LocalCluster, WorkerPlugin, get_worker
 
-import shapepipe
 from shapepipe.errors import ConfigurationError
 from shapepipe.pipeline.crew import Assignment, Crew
 from shapepipe.pipeline.dispatch import ExecutorPool, supervise
@@ -45,7 +44,9 @@ class DaskPool(ExecutorPool):
         self._cluster = None
         self._client = self._connect(config, folder)
         try:
-            self._client.register_plugin(CrewKeeper(str(folder), shapepipe.__version__))
+            self._client.register_plugin(
+                CrewKeeper(str(folder), sys.modules["shapepipe"].__version__)
+            )
         except Exception:
             self._end()
             raise
@@ -119,9 +120,9 @@ class CrewKeeper(WorkerPlugin):
 
     def setup(self, worker) -> None:
         """Check that a worker can take jobs of this run."""
-        if shapepipe.__version__ != self.version:
+        if sys.modules["shapepipe"].__version__ != self.version:
             raise RuntimeError(
-                f"{worker.address} has ShapePipe {shapepipe.__version__}, not {self.version}"
+                f"{worker.address} has ShapePipe {sys.modules['shapepipe'].__version__}, not {self.version}"
             )
         if not Path(self.folder).is_dir():
             raise RuntimeError(f"{worker.address} does not see {self.folder}")
