@@ -29,6 +29,11 @@ LIFETIME = 300.0
 KEEPER = "shapepipe-crews"
 
 
+def own_version() -> str:
+    """Version of the package that this process has."""
+    return sys.modules["shapepipe"].__version__
+
+
 class DaskPool(ExecutorPool):
     """Hands assignments to Dask workers.
 
