@@ -132,11 +132,10 @@ def frame_kind(path: Path, card: str) -> str:
 def role_in(name: str) -> str:
     """Say `image`, `weight` or `flag` if a word in a name does, else nothing.
 
-    A name with words for several is that of a file that holds all of them: `image`.
+    Of several, `img_12.mask` is a flag and not an image.
     """
     words = set(_words(name))
-    found = [role for role, known in WORDS.items() if words & set(known)]
-    return found[0] if len(found) == 1 else "image" if found else ""
+    return next((role for role, known in WORDS.items() if words & set(known)), "")
 
 
 def role_of_pixels(data: np.ndarray, kind: str) -> str:

@@ -139,6 +139,8 @@ def _fits_as_is(names, roles) -> bool:
     complete = all(set(files) == set(units.pattern) for files in units.files.values())
     counted = sum(len(files) for files in units.files.values()) == len(names)
     exts = {role: {name.ext for name in names if roles[name.path] == role} for role in units.ext}
+    if any(role_in(number) for number in units.files):  # the word of the role stands at the end
+        return False
     return complete and counted and all(len(found) == 1 for found in exts.values())
 
 

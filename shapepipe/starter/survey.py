@@ -157,7 +157,16 @@ def _roles(names: list[Name]) -> dict[Path, str]:
     if unnamed:
         guess = _role_by_pixels(unnamed[0])
         roles.update(dict.fromkeys(unnamed, guess))
+    if "image" not in roles.values() and _holds_all(names[0].path):
+        roles = dict.fromkeys(roles, "image")
     return roles
+
+
+def _holds_all(path: Path) -> bool:
+    """Whether a file holds an image together with its weight or flags."""
+    frame = frames.look(path)
+    inner = {frames.role_in(layer.name) for layer in frame.layers}
+    return bool(frame.science) and bool(inner & {"weight", "flag"})
 
 
 def _role_by_pixels(path: Path) -> str:
