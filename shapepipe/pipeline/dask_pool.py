@@ -125,9 +125,9 @@ class CrewKeeper(WorkerPlugin):
 
     def setup(self, worker) -> None:
         """Check that a worker can take jobs of this run."""
-        if sys.modules["shapepipe"].__version__ != self.version:
+        if own_version() != self.version:
             raise RuntimeError(
-                f"{worker.address} has ShapePipe {sys.modules['shapepipe'].__version__}, not {self.version}"
+                f"{worker.address} has ShapePipe {own_version()}, not {self.version}"
             )
         if not Path(self.folder).is_dir():
             raise RuntimeError(f"{worker.address} does not see {self.folder}")
