@@ -135,4 +135,8 @@ def _shard_state(shard: RunDirectory, submission: str) -> str:
         return "died"
     if last["ended"]["submission"] != submission:
         return "waiting"
-    return "to be continued" if last["ended"]["as"] == 75 else "ended"
+    return ENDED_AS.get(last["ended"]["as"], "ended")
+
+
+ENDED_AS = {75: "to be continued", 130: "interrupted"}
+"""What an exit status of an element means for its shard."""

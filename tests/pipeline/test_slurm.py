@@ -1,0 +1,123 @@
+"""Runs under a real Slurm: several nodes, a warning and a requeue, a killed element."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+
+import pytest
+
+from shapepipe.errors import RunRefused
+from shapepipe.pipeline.batch import shard_states
+from shapepipe.pipeline.submit import submit
+
+pytestmark = pytest.mark.slurm
+CHAIN = "noop_runner, expand_runner, part_runner, join_runner"
+PATIENCE = 120.0
+
+
+def slurm(*words: str) -> str:
+    """Call a command of Slurm."""
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+def wait_until(true) -> None:
+    """Wait until something is true."""
+    until = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < until, slurm("squeue")
+        time.sleep(0.1)
+
+
+def wait_empty() -> None:
+    """Wait until the queue is empty."""
+    wait_until(lambda: not slurm("squeue", "-h"))
+
+
+def done(case) -> int:
+    """Number of jobs of the first step that are recorded."""
+    return len([line for line in case.records() if line["step"] == "noop_runner"])
+
+
+@pytest.fixture
+def campaign(case, start_slurm):
+    """A chain of which each unit takes a little time, and a cluster of one node."""
+    start_slurm(1)
+    case.files("a", "b", numbers=range(8))
+    case.ledger = case.folder / "ledger"
+    case.ini(
+        CHAIN,
+        f"[NOOP_RUNNER]\nSLEEP = 2\nLEDGER = {case.ledger}\n[BATCH]\nTIME = 240\nMEMORY = 900M",
+    )
+    return case
+
+
+def test_shards_on_three_nodes_make_what_one_process_makes(case, start_slurm):
+    start_slurm(3)
+    case.files("a", "b", numbers=range(9))
+    case.ini(CHAIN, "[NOOP_RUNNER]\nSLEEP = 0.5\n[BATCH]\nTIME = 300\nMEMORY = 900M")
+    made = submit(case.path, "slurm", shards=3)
+    with pytest.raises(RunRefused, match=f"is in the queue as {made.numbers[0]}, "):
+        submit(case.path, "slurm", continue_run=True)
+    wait_empty()
+    assert shard_states(case.directory()) == {"ended": 3}
+    launches = [line["launch"] for line in case.directory().lines() if "launch" in line]
+    shards = [launch for launch in launches if launch["stage"] == 0]
+    assert {launch["SLURMD_NODENAME"] for launch in shards} == {"n1", "n2", "n3"}
+    products = case.products()
+    case.ini(CHAIN, "[NOOP_RUNNER]\nSLEEP = 0.5", RUN_NAME="here")
+    assert case.run("NOOP_RUNNER:SLEEP=0").exit_status == 0
+    assert case.products("here") == products
+
+
+@pytest.mark.slow
+def test_the_end_of_the_time_and_a_requeue_lose_nothing(campaign):
+    campaign.files("a", "b", numbers=range(16))
+    campaign.ini(
+        CHAIN,
+        f"[NOOP_RUNNER]\nSLEEP = 5\nLEDGER = {campaign.ledger}\n"
+        "[BATCH]\nTIME = 60\nWARNING = 30\nMEMORY = 900M",
+    )
+    number = submit(campaign.path, "slurm", shards=1).numbers[0]
+    wait_until(lambda: "BeginTime" in slurm("squeue", "-h", "-j", number, "-o", "%r"))
+    assert 0 < done(campaign) < 16
+    slurm("scontrol", "update", f"JobId={number}", "StartTime=now")  # Slurm would wait two minutes
+    wait_empty()
+    launches = [line["launch"] for line in campaign.directory().lines() if "launch" in line]
+    restarts = [item.get("SLURM_RESTART_COUNT") for item in launches if item["stage"] == 0]
+    assert restarts == [None, "1"]
+    assert Counter(campaign.ledger.read_text().split()) == {f"-{k:06d}": 1 for k in range(16)}
+    assert {line["try"] for line in campaign.records()} == {1}
+    assert len(campaign.products()) == 16 + 16 * 4 + 16 * 3 + 1
+
+
+@pytest.mark.parametrize("how", ["killed", "cancelled"])
+def test_an_element_that_is_ended_costs_what_it_was_doing(campaign, how):
+    number = submit(campaign.path, "slurm", shards=2).numbers[0]
+    wait_until(lambda: done(campaign) >= 1)
+    if how == "killed":
+        owner = (campaign.out / "run" / "lock.1of2").read_text()
+        os.kill(int(owner.split()[3]), signal.SIGKILL)
+    else:
+        slurm("scancel", f"{number}_1")
+    wait_empty()
+    states = shard_states(campaign.directory(), in_queue=False)
+    assert states == {"died" if how == "killed" else "interrupted": 1, "ended": 1}
+    assert 4 <= len(campaign.products()["join_runner/all.txt"].splitlines()) < 8
+    submit(campaign.path, "slurm", shards=2, continue_run=True)
+    wait_empty()
+    assert len(campaign.products()["join_runner/all.txt"].splitlines()) == 8
+    twice = [n for n, k in Counter(campaign.ledger.read_text().split()).items() if k > 1]
+    assert len(twice) <= 2  # as many as the element had under way
+    assert {line["status"] for line in campaign.records()} == {"ok"}
+
+
+def test_what_slurm_refuses_is_told(campaign):
+    text = campaign.path.read_text() + "\nPARTITION = no_such\n"
+    campaign.path.write_text(text)
+    with pytest.raises(RunRefused, match="sbatch: .*[Ii]nvalid partition"):
+        submit(campaign.path, "slurm")
+    assert not slurm("squeue", "-h")
