@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits as afits
-from astropy.wcs import WCS, NoConvergence
+from astropy.wcs import WCS
 
 from shapepipe.errors import BadInput
 
@@ -20,7 +20,9 @@ from shapepipe.errors import BadInput
 _UNREADABLE = ("TNX", "ZPX")
 _ALLOWED = "celestial axes in a projection of the FITS standard, TPV or TAN-SIP"
 _PV_CARD = re.compile(r"PV\d+_\d+")
-_CONVERGED = 1e-4  # pixel; agreement asked for when a distortion is inverted
+_CONVERGED = 1e-6  # pixel; last step when a distortion is inverted
+_FARTHEST = 1e6  # pixel; a step that tells of divergence
+_MOST_STEPS = 30
 
 
 def from_header(header: afits.Header | str, path: str | Path = "header") -> WCS:
@@ -95,21 +97,18 @@ def world_to_pixel(wcs: WCS, ra, dec) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     x, y : ndarray
-        Pixels, 0-based, to 1e-4 pixel; NaN for what has no image, as on the far side of the sky,
-        or so far off the chip that the distortion cannot be inverted.
+        Pixels, 0-based, to 1e-6 pixel and the same whatever others are asked for; NaN for what
+        has no image, as on the far side of the sky, or is so far off the chip that the distortion
+        cannot be inverted.
     """
     ra, dec = np.broadcast_arrays(np.asarray(ra, float), np.asarray(dec, float))
     if ra.size == 0:
         return np.empty(ra.shape), np.empty(ra.shape)
-    with np.errstate(invalid="ignore", over="ignore"):
-        try:
-            x, y = wcs.all_world2pix(ra.ravel(), dec.ravel(), 0, tolerance=_CONVERGED, maxiter=30)
-        except NoConvergence as failure:
-            x, y = np.array(failure.best_solution).T
-            for bad in (failure.divergent, failure.slow_conv):
-                if bad is not None:
-                    x[bad] = y[bad] = np.nan
-    return np.reshape(x, ra.shape), np.reshape(y, ra.shape)
+    found = np.array(wcs.wcs_world2pix(ra.ravel(), dec.ravel(), 0))
+    if wcs.sip is not None or wcs.det2im1 is not None or wcs.det2im2 is not None:
+        with np.errstate(invalid="ignore", over="ignore"):
+            found = _undistorted(wcs, found)
+    return found[0].reshape(ra.shape), found[1].reshape(ra.shape)
 
 
 def pixel_scale(wcs: WCS) -> float:
@@ -224,6 +223,26 @@ def separation(ra1, dec1, ra2, dec2) -> np.ndarray:
     """Angle between sky positions (degrees), exact for small angles as well; in degrees."""
     chord = np.linalg.norm(unit_vectors(ra1, dec1) - unit_vectors(ra2, dec2), axis=-1)
     return np.degrees(2.0 * np.arcsin(np.clip(chord / 2.0, 0.0, 1.0)))
+
+
+def _undistorted(wcs, target):
+    """Invert the distortion by fixed-point iteration, each position by itself.
+
+    astropy's own inversion stops for all positions at once, so that a result would depend, at the
+    level of its tolerance, on the others in the array.
+    """
+    found = target.copy()
+    active = np.flatnonzero(np.isfinite(target).all(axis=0))
+    for _ in range(_MOST_STEPS):
+        step = np.array(wcs.pix2foc(*found[:, active], 0)) - target[:, active]
+        found[:, active] -= step
+        size = np.abs(step).max(axis=0)
+        found[:, active[~(size < _FARTHEST)]] = np.nan
+        active = active[(size >= _CONVERGED) & (size < _FARTHEST)]
+        if not len(active):
+            return found
+    found[:, active] = np.nan
+    return found
 
 
 def _in_polygon(points, vertices):

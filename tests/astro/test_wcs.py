@@ -126,3 +126,13 @@ def test_overlap_is_never_missed():
     one = sky.footprint(sky.from_header(header(0.0, 0.0)), SHAPE)
     assert one.overlaps(sky.footprint(sky.from_header(header(359.99, 0.0)), SHAPE))
     assert not one.overlaps(sky.footprint(sky.from_header(header(359.0, 0.0)), SHAPE))
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_pixel_does_not_depend_on_the_others_asked_for(name):
+    wcs = sky.from_header(HEADERS[name])
+    x, y = np.random.default_rng(3).uniform(-500, 900, (2, 60))
+    there = sky.pixel_to_world(wcs, x, y)
+    together = np.array(sky.world_to_pixel(wcs, *there))
+    alone = [sky.world_to_pixel(wcs, ra, dec) for ra, dec in zip(*there, strict=True)]
+    assert np.array_equal(together.T, np.array(alone))
