@@ -22,6 +22,7 @@ from shapepipe.shear.halves import HALF_COLUMNS
 
 AT_ONCE = 128  # objects whose stamps are in memory
 ORDER = ("1m", "1p", "2m", "2p", "noshear")  # of the HDUs, as in ShapePipe 1.x
+HALVES = {"a": "the added noise field", "b": "the negative of the added noise field"}
 STORES = ("image", "background", "psf", "weight", "flag")
 MEANING = {
     "T": ("arcsec2", "area 2 sigma^2 of the pre-seeing Gaussian; ShapePipe 1.x wrote r50"),
@@ -250,6 +251,11 @@ def _write(path, numbers, shapes, halves, zero_point):
         table = Table(_columns(numbers, shapes, kind, zero_point) | _half_columns(halves, kind))
         for name, (unit, text) in MEANING.items():
             table[name].unit, table[name].description = unit or None, text
+        for name in table.colnames:
+            plain, _, suffix = name.rpartition("_")
+            if plain in HALF_COLUMNS and suffix in HALVES:
+                table[name].unit = table[plain].unit
+                table[name].description = f"{plain} with {HALVES[suffix]}; for cuts"
         table.meta |= {f"SHPB{flag.value}": flag.name for flag in ShapeFlag}
         hdus.append(ldac.table_hdu(table, kind.upper()))
     fits.write_hdus(path, afits.HDUList(hdus))
@@ -286,7 +292,7 @@ def _columns(numbers, shapes, kind, zero_point):
 def _half_columns(halves, kind):
     """What cuts need of each half of the noise pair: g1_a, g1_b and so on."""
     made = {}
-    for suffix, half in zip("ab", halves, strict=False):
+    for suffix, half in zip(HALVES, halves, strict=False):
         own = half.columns(kind)
         made |= {f"{name}_{suffix}": own[name] for name in HALF_COLUMNS}
     return made

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import Column, Table
 
 from shapepipe.astro import finalcat, ldac, stampstore
 from shapepipe.astro import fits as sp_fits
@@ -22,6 +22,8 @@ def shape_table(kind):
     columns = {name: base / 100 + i for i, name in enumerate(
         ("g1", "g2", "g1_err", "g2_err", "T", "T_err", "Tpsf", "s2n", "flux", "flux_err", "mag",
          "mag_err", "g1_psfo_ngmix", "g2_psfo_ngmix", "T_psfo_ngmix", "R1_g1"))}  # fmt: skip
+    flags_a = Column(np.array([0, 0, 256], np.int32), description="of one half")
+    columns |= {"g1_a": base + 1, "flags_a": flags_a}
     return Table({"id": MEASURED, "n_epoch_model": np.full(n, 2), "moments_fail": np.zeros(n, int),
                   "flags": np.array([0, 512, 0], np.int16), "mcal_flags": np.zeros(n, int),
                   **columns})  # fmt: skip
@@ -90,6 +92,15 @@ def test_shapes_stand_with_their_objects(stack):
                 assert table[f"NGMIX_FLAGS_{kind}"][row] == (512 if number == 3 else 0)
 
 
+def test_halves_of_the_noise_pair_are_passed_on(stack):
+    table = result(stack)
+    rows = [int(np.flatnonzero(NUMBERS == number)[0]) for number in MEASURED]
+    for k, kind in enumerate(KINDS):
+        expected = np.array(MEASURED) + 10.0 * k + 1
+        assert table[f"NGMIX_G1_A_{kind}"][rows].tolist() == expected.tolist()
+        assert table[f"NGMIX_FLAGS_A_{kind}"][rows].tolist() == [0, 0, 256]
+
+
 def test_an_object_never_measured_is_flagged(stack):
     table, outcome = result(stack), run(stack)
     never = ~np.isin(NUMBERS, MEASURED)
@@ -98,6 +109,7 @@ def test_an_object_never_measured_is_flagged(stack):
         assert (table[f"NGMIX_ELL_{kind}"][never] == -10).all()
         assert (table[f"NGMIX_T_ERR_{kind}"][never] == 1e30).all()
         assert np.isnan(table[f"NGMIX_R1_G1_{kind}"][never]).all()
+        assert (table[f"NGMIX_FLAGS_A_{kind}"][never] == finalcat.NOT_MEASURED).all()
     assert (table["NGMIX_MCAL_FLAGS"][never] == finalcat.NOT_MEASURED).all()
     assert table["NGMIX_N_EPOCH"].tolist() == [2, 0, 2, 0, 2]
     assert outcome.metrics["n_not_measured"] == 2 and outcome.metrics["n_shapes"] == 2

@@ -9,7 +9,8 @@ from sqlitedict import SqliteDict
 
 from shapepipe.astro import jacobians, ldac, stamps, stampstore
 from shapepipe.modules.ngmix_runner import ORDER, join_shares, ngmix_runner
-from shapepipe.shear import ShapeFlag
+from shapepipe.shear import ShapeFlag, calibrate
+from shapepipe.shear.halves import HALF_COLUMNS, halves_of
 from shapepipe.testing import trial
 
 SIZE, N = 41, 9
@@ -111,6 +112,30 @@ def test_shapes_on_the_sky(tile, tmp_path):
     np.testing.assert_allclose(step, table["R1_g1"][seen], atol=1e-3)
     assert table["flags"][LOST] == ShapeFlag.NO_EPOCH and np.isnan(table["g1"][LOST])
     assert table["T"].unit == "arcsec2" and "area" in table["T"].description
+
+
+def test_halves_stand_beside_their_average(tile, tmp_path):
+    found = read(run(tile[0], tmp_path).products[0])
+    good = np.arange(N) != LOST
+    for table in found.values():
+        for name in ("g1", "g2", "T", "flux", "s2n"):
+            mean = (table[f"{name}_a"] + table[f"{name}_b"]) / 2
+            np.testing.assert_allclose(mean[good], table[name][good], rtol=1e-10)
+        assert (table["g1_a"][good] != table["g1_b"][good]).all()
+        for name in ("flags_a", "flags_b"):
+            assert (table[name][good] == 0).all()
+            assert table[name][LOST] == ShapeFlag.NO_EPOCH
+    assert found["1p"]["T_a"].unit == "arcsec2" and "noise" in found["1p"]["g1_b"].description
+    cut = calibrate.cut(10.0, 0.1)
+    mean = calibrate.mean_shear(found, cut, groups=4)
+    sums = sum(calibrate.group_sums(part, cut, 1) for part in halves_of(found))
+    np.testing.assert_allclose(mean.shear, calibrate.solve(sums[0], 0.01)[0], rtol=1e-9)
+    assert mean.count == N - 1
+
+
+def test_one_noise_field_has_no_halves(tile, tmp_path):
+    table = read(run(tile[0], tmp_path, ANTITHETIC="False").products[0])["1m"]
+    assert not {f"{name}_a" for name in HALF_COLUMNS} & set(table.colnames)
 
 
 @pytest.mark.parametrize("count", [2, 7])
