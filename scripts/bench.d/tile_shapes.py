@@ -1,14 +1,14 @@
 """Time ngmix_runner on a tile, from stamps on disk to FITS.
 
-    python scripts/bench.d/tile_shapes.py [N_OBJECTS]
+    python scripts/bench.d/tile_shapes.py [N_OBJECTS] [--shares 1 2 7]
 
 Three exposures, stamps of 51 x 51 pixels, five stores; the same hundred galaxies are repeated at
 other places.  One line of JSON for each figure.
 """
 
+import argparse
 import json
 import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -28,27 +28,37 @@ LABELS = ("2000001-3", "2000002-3", "2000003-17")
 DRAWN = 100
 
 
-def main(count: int = 5000):
-    """Print the figures for 1, 2 and 7 shares."""
+def main():
+    """Print the figures for each number of shares, and whether all give the same tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("count", nargs="?", type=int, default=5000)
+    parser.add_argument("--shares", type=int, nargs="+", default=[1, 2, 7])
+    chosen = parser.parse_args()
+    count = chosen.count
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         write_tile(folder, count)
         measure(folder, folder / "warm", (0, max(1, count // 10)))
         tables = []
-        for shares in (1, 2, 7):
+        for shares in chosen.shares:
             start = time.process_time()
             parts = [measure(folder, folder / f"{shares}-{k}", (k, shares)) for k in range(shares)]
             join_shares(parts, folder / f"{shares}.fits")
             spent = time.process_time() - start
             show(what="ngmix_runner", shares=shares, objects=count, cpu_s=spent,
                  cpu_s_of_25000=spent * 25000 / count)  # fmt: skip
+            show(what="peak memory of the process", shares=shares, MB=peak_memory())
             tables.append([np.asarray(ldac.read(folder / f"{shares}.fits", hdu=kind.upper()))
                            for kind in ORDER])  # fmt: skip
-        same = all(a.tobytes() == b.tobytes() for other in tables[1:]
-                   for a, b in zip(tables[0], other, strict=True))  # fmt: skip
-        show(what="same tables with 1, 2 and 7 shares", value=same)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        show(what="peak memory of the process", MB=peak)
+        if len(tables) > 1:
+            same = all(a.tobytes() == b.tobytes() for other in tables[1:]
+                       for a, b in zip(tables[0], other, strict=True))  # fmt: skip
+            show(what="same tables", shares=chosen.shares, value=same)
+
+
+def peak_memory():
+    """Largest resident memory of this process so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def show(**figures):
@@ -105,4 +115,4 @@ def write_tile(folder, count):
 
 
 if __name__ == "__main__":
-    main(*(int(text) for text in sys.argv[1:]))
+    main()
