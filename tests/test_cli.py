@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -238,10 +237,8 @@ def test_templates_of_all_runners_of_the_package_pass_check(case, monkeypatch):
     assert len(names) > 5
     for name in names:
         case.path.write_text(case.call("template", name)[1])
-        _, _, err = case.call("check", "-c", case.path)
-        # a file that is to be named cannot be made up; all else must be right
-        wrong = [line for line in err.splitlines() if not re.search("hostname|_PATH", line)]
-        assert not wrong, (name, wrong)
+        status, _, err = case.call("check", "-c", case.path)
+        assert (status, err) == (0, ""), name
 
 
 RUNNER = '''"""Counts letters."""

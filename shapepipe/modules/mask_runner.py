@@ -168,7 +168,9 @@ SECTIONS = {
 class MaskOptions(Options):
     """Which files there are, where the bright stars come from, and what is drawn."""
 
-    mask_config_path: InputFile = option(doc="Second INI file, which says what to draw.")
+    mask_config_path: InputFile = option(
+        doc="Second INI file, which says what to draw.", example="start/image.mask"
+    )
     use_weight: bool = option(True, doc="The second file is a weight; its zeros are no data.")
     use_ext_flag: bool = option(False, doc="The next file holds flags to be kept.")
     use_ext_star: bool = option(False, doc="The last file is a star catalogue of this image.")

@@ -25,7 +25,9 @@ class PSFExOptions(Options):
     """Program, its configuration, and what it leaves."""
 
     exec_path: str = option("psfex", doc="Name or path of PSFEx.")
-    dot_psfex_file: InputFile = option(doc="PSFEx configuration (.psfex).")
+    dot_psfex_file: InputFile = option(
+        doc="PSFEx configuration (.psfex).", example="start/default.psfex"
+    )
     checkimage: list[str] = option(
         [], doc="Check images to keep, by their PSFEx names, such as RESIDUALS."
     )

@@ -29,7 +29,8 @@ class SetoolsOptions(Options):
     """Options of setools_runner."""
 
     setools_config_path: InputFile = option(
-        doc="Selection file (.setools): masks, plots, statistics, new catalogues, random splits."
+        doc="Selection file (.setools): masks, plots, statistics, new catalogues, random splits.",
+        example="start/example.setools",
     )
 
     @field_validator("setools_config_path")

@@ -28,9 +28,13 @@ class SExtractorOptions(Options):
     """Which inputs SExtractor gets, its parameter files, and what it leaves."""
 
     exec_path: str = option("sex", doc="Name or path of SExtractor.")
-    dot_sex_file: InputFile = option(doc="SExtractor configuration (.sex).")
-    dot_param_file: InputFile = option(doc="Columns of the catalogue (.param).")
-    dot_conv_file: InputFile = option(doc="Detection filter (.conv).")
+    dot_sex_file: InputFile = option(
+        doc="SExtractor configuration (.sex).", example="start/default.sex"
+    )
+    dot_param_file: InputFile = option(
+        doc="Columns of the catalogue (.param).", example="start/default.param"
+    )
+    dot_conv_file: InputFile = option(doc="Detection filter (.conv).", example="start/default.conv")
     weight_image: bool = option(True, doc="A weight image is the next input.")
     flag_image: bool = option(
         True, doc="A flag image is the next input; without one there is no IMAFLAGS_ISO."

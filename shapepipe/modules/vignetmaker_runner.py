@@ -41,7 +41,8 @@ class VignetMakerOptions(Options):
         doc="CLASSIC: names of the products before _vignet, one for each input image.",
     )  # fmt: skip
     me_image_dir: Address | None = option(
-        None, doc="MULTI-EPOCH: where the images of the CCDs are; if one for each kind, its own first."
+        None,
+        doc="MULTI-EPOCH: where the images of the CCDs are; if one for each kind, its own first.",
     )
     me_image_pattern: list[str] = option(
         ["flag", "image", "weight", "sexcat_background"],

@@ -21,6 +21,8 @@ from shapepipe.pipeline.sections import SECTIONS
 from shapepipe.pipeline.steps import Plan, State
 from shapepipe.pipeline.wiring import Wire
 
+SHIPPED = Path(__file__).parents[1] / "data"
+"""Files that come with the package, such as those that a template names."""
 WIDE = 160
 """Columns of a table that goes to a file or a batch log."""
 
@@ -401,7 +403,7 @@ def _template_section(name, cls, given, left_out) -> list[str]:
 def _placeholder(field) -> str:
     """A value that passes `check`, for a required option."""
     if example := (field.json_schema_extra or {}).get("example"):
-        return example
+        return str(SHIPPED / example) if type_text(field) == "file" else example
     kind = type_text(field)
     if " | " in kind:
         return kind.split(" | ")[0]
