@@ -102,8 +102,10 @@ def test_a_star_is_where_its_pixel_says_with_the_flux_of_its_magnitude(survey):
     scales = epochs.read_flux_scales(log, EXPOSURES)
     assert len({round(scale, 3) for scale in scales.values()}) == 2
     place, flux, n_ccds = [], [], set()
-    with (SqliteDict(folder / "output" / "image_vignet-1-1.sqlite", flag="r") as images,
-          SqliteDict(folder / "output" / "flag_vignet-1-1.sqlite", flag="r") as flags):
+    with (
+        SqliteDict(folder / "output" / "image_vignet-1-1.sqlite", flag="r") as images,
+        SqliteDict(folder / "output" / "flag_vignet-1-1.sqlite", flag="r") as flags,
+    ):
         for exposure in EXPOSURES:
             for row in lonely_stars(folder, exposure):
                 number = np.flatnonzero(truth["id"] == row["id"])
