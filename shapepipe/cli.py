@@ -295,6 +295,10 @@ def resume(run_directory, overrides, only, allow_change, turn, config):
 def submit(config, overrides, only, resume, allow_change, system, shards, dry_run):
     """Hand a run over to a batch system, as arrays of jobs that share its units.
 
+    \b
+    shapepipe submit -c config.ini --on slurm --dry-run
+    shapepipe submit -c config.ini --on slurm --shards 8
+
     The section [BATCH] of the INI file says what to ask the batch system for.
     """
     made = submit_run(
@@ -350,6 +354,10 @@ def status(run_directory, as_json):
 @click.option("--shards", type=click.IntRange(1), help="Shards to suggest time and memory for.")
 def report(run_directory, html, png, rest, shards):
     """Show time, memory, bytes and errors of a run, step by step; suggest what to ask for.
+
+    \b
+    shapepipe report output/run_1
+    shapepipe report output/run_1 --html report.html --rest 1000
 
     A further unit is one of what hangs together, such as an exposure with all its CCDs.
     """
