@@ -11,6 +11,7 @@ import importlib
 import sys
 import threading
 import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from shapepipe.pipeline.options import nearest, parse_duration
 
 LOOK_EVERY = 5.0
 """Seconds between two looks at how many workers there are."""
+PATIENCE = 15.0
+"""Seconds in which a scheduler must answer."""
 LIFETIME = 300.0
 """Seconds before the end of their time at which the workers of a batch system end in order."""
 KEEPER = "shapepipe-crews"
@@ -55,6 +58,7 @@ class DaskPool(ExecutorPool):
         except Exception:
             self._end()
             raise
+        self._address = self._client.scheduler.addr
         self._looked = -LOOK_EVERY
         super().__init__(self._client.get_executor, config.job.smp_batch_size, folder)
 
@@ -64,7 +68,7 @@ class DaskPool(ExecutorPool):
             return Client(scheduler_file=address)
         if address:
             try:
-                return Client(address)
+                return Client(address, timeout=PATIENCE)
             except (OSError, ValueError) as error:
                 text = f"[JOB] DASK_SCHEDULER = {address}: cannot be reached: {error}"
                 raise ConfigurationError(text) from error
@@ -89,9 +93,12 @@ class DaskPool(ExecutorPool):
         OSError
             When the scheduler has gone, and with it all that it knew of this run.
         """
-        if self._client.status not in ("running", "connecting"):
-            raise ConnectionError(107, "the Dask scheduler has gone", self._client.scheduler.addr)
-        return super().wait(timeout)
+        try:
+            if self._client.status in ("running", "connecting"):
+                return super().wait(timeout)
+        except CancelledError:
+            pass
+        raise ConnectionError(107, "the Dask scheduler has gone", self._address)
 
     def close(self) -> None:
         """Give up what is under way; end the workers that were started for this run."""
