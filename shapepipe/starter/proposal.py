@@ -13,6 +13,8 @@ from shapepipe.starter.survey import ImageSet, Seen, Survey, look_at_pixels
 
 FEWEST_STARS = 8
 """Stars that a quick look must see in an image before a PSF model is proposed."""
+FEWEST_STARS_RAW = 60
+"""The same for raw images, whose hot pixels are taken for stars where there are few."""
 STARS_FOR_DEGREE = ((60, 2, 12), (20, 1, 6), (0, 0, 3))
 """Stars seen from which on, degree of the polynomial of the PSF, fewest stars for a model."""
 DEFAULT_ZERO_POINT = 30.0  # mag
@@ -125,7 +127,7 @@ def propose(survey: Survey, ask: Ask) -> Proposal:
         gain=Choice(gain[0] if gain else "GAIN", _gain_reason(gain)),
         saturation=saturation, saturation_card=saturation_card,
         zero_point=zero_point, zero_point_card=zero_card,
-        scale=_scale(images, ask), psf=_psf(seen, ask),
+        scale=_scale(images, ask), psf=_psf(images, seen, ask),
         degree=degree, min_stars=fewest, notes=notes,
     )  # fmt: skip
 
@@ -219,17 +221,18 @@ def _scale(images: ImageSet, ask: Ask) -> Choice:
     if layer.scale:
         return Choice(layer.scale, f"from the sky coordinates ({layer.projection}) of the header")
     why = "no sky coordinates; 0 if you do not know: sizes are then in pixels"
-    answer = float(str(ask("Pixel scale in arcsec", 0, why)))
+    answer = float(str(ask("Pixel scale in arcsec", 0.0, why)))
     return Choice(0.0, why) if answer <= 0 else Choice(answer, "as you said")
 
 
-def _psf(seen: Seen, ask: Ask) -> Choice:
+def _psf(images: ImageSet, seen: Seen, ask: Ask) -> Choice:
     if not seen.fwhm:
         return Choice(False, "no stars could be told from the rest at a quick look")
-    enough = seen.n_stars >= FEWEST_STARS
+    fewest = FEWEST_STARS_RAW if images.raw else FEWEST_STARS
+    enough = seen.n_stars >= fewest
     why = (
         f"a quick look sees about {seen.n_stars} stars in an image, FWHM "
         f"{seen.fwhm[0]:.1f} to {seen.fwhm[2]:.1f} pixels"
-    )
+    ) + ("" if enough else f"; {fewest} are asked for" + " of raw images" * bool(images.raw))
     answer = ask("Model the PSF (yes or no)", "yes" if enough else "no", why)
     return Choice(str(answer).lower() in ("yes", "y", "true"), why)
