@@ -3,7 +3,13 @@
 What the author of a runner needs stands here; `shapepipe.run(path)` runs an INI file from Python.
 """
 
-from shapepipe.errors import BadInput, ConfigurationError, NoUsableData, ProgramFailed
+from shapepipe.errors import (
+    BadInput,
+    ConfigurationError,
+    NoUsableData,
+    PartlyDone,
+    ProgramFailed,
+)
 from shapepipe.pipeline.legacy import module_runner
 from shapepipe.pipeline.options import (
     Address,
@@ -31,6 +37,7 @@ __all__ = [
     "NoUsableData",
     "Options",
     "Output",
+    "PartlyDone",
     "Program",
     "ProductFile",
     "ProgramFailed",

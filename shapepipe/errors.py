@@ -6,6 +6,7 @@ exception            raised when                                                
 ConfigurationError   the INI file, the command line or the plan is wrong        2
 RunRefused           a run exists with other options, or another process has it 2
 BadInput             a file or table is not what it should be                   (job failed)
+PartlyDone           some products of a unit cannot be made                     (job failed)
 NoUsableData         a unit has, as can be expected, nothing to work on         (job empty)
 ProgramFailed        an external program ended with an error                    (job failed)
 ===================  =========================================================  ===========
@@ -73,6 +74,13 @@ class BadInput(ShapePipeError):
     def __str__(self):
         text = f"{self.path}: {self.problem}"
         return f"{text} (allowed: {self.allowed})" if self.allowed else text
+
+
+class PartlyDone(BadInput):
+    """Some products of a unit cannot be made; those that are written are whole and go on.
+
+    The unit counts as failed, with this message, and is tried again when the run is continued.
+    """
 
 
 class ProgramFailed(ShapePipeError):

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from pydantic import model_validator
 
-from shapepipe import BadInput, Input, Options, Output, option, runner
+from shapepipe import BadInput, Input, Options, Output, PartlyDone, option, runner
 from shapepipe.astro import fits, sip
 from shapepipe.astro import wcs as sky
 
@@ -67,16 +67,32 @@ def _has_image(opts):
     aliases=("split_exp_hdu_runner",),
 )  # fmt: skip
 def split_exp_runner(job, opts: SplitExpOptions):
-    """Write each CCD of each mosaic to a file of its own."""
+    """Write each CCD of each mosaic to a file of its own.
+
+    CCDs that stand before the first damage of a mosaic are written, and go on; the exposure counts
+    as failed, and its headers are left out.
+    """
     metrics = {"n_ccd": opts.n_hdu, "worst_sip_mas": 0.0}
+    damage = None
     for name, mosaic in zip(opts.output_suffix, job.inputs.values(), strict=True):
-        if "image" in name:
-            metrics["worst_sip_mas"] = _split_image(job, opts, name, mosaic)
-        else:
-            for ccd, (where, data, header) in enumerate(_read(job, opts, mosaic)):
-                data = as_flags(where, data) if "flag" in name else data
-                fits.write_image(_product(job, name, ccd), data, header)
+        try:
+            if "image" in name:
+                metrics["worst_sip_mas"] = _split_image(job, opts, name, mosaic)
+            else:
+                _split_other(job, opts, name, mosaic)
+        except BadInput as error:
+            job.log.error("%s", error)
+            damage = damage or error
+    if damage:
+        raise PartlyDone(damage.path, damage.problem, damage.allowed)
     return metrics
+
+
+def _split_other(job, opts, name, mosaic):
+    """Split a mosaic of weights or flags."""
+    for ccd, (where, data, header) in enumerate(_read(job, opts, mosaic)):
+        data = as_flags(where, data) if "flag" in name else data
+        fits.write_image(_product(job, name, ccd), data, header)
 
 
 def _split_image(job, opts, name, mosaic):

@@ -86,6 +86,7 @@ class Flow:
         self.errors: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
         self.complaints: list[str] = []
         self._retries = Retries(plan)
+        self._parts: dict[tuple[int, int], frozenset[str]] = {}
         for step in plan.steps:
             if step.bound:
                 self._open(step)
@@ -171,6 +172,7 @@ class Flow:
             return
         if outcome.status != OK:
             self._note(step, number, outcome)
+            self._parts[step.index, outcome.row] = frozenset(outcome.products)
         self._settle(step, outcome.row, OUTCOME_STATES[outcome.status], outcome)
         self.display.take(step, outcome)
 
@@ -269,7 +271,8 @@ class Flow:
     def _tell(self, later, row, step, row_before, state, elapsed) -> None:
         if later.state[row] != State.TO_DO:
             return
-        if state in GOOD and self._made(later, row, step, row_before):
+        whole = state in GOOD and self._made(later, row, step, row_before)
+        if whole or self._made_in_part(later, row, step, row_before):
             self._elapsed[later.index][row] = max(self._elapsed[later.index][row], elapsed)
             self._missing[later.index][row] -= 1
             self._ready_if_complete(later, row)
@@ -289,6 +292,19 @@ class Flow:
             ):
                 return False
         return True
+
+    def _made_in_part(self, later, row, step, row_before) -> bool:
+        """Whether a unit that failed has made all that a later unit takes from it."""
+        made = self._parts.get((step.index, row_before), frozenset())
+        wanted = [
+            f"{source.pattern}{later.numbers[row]}{source.ext}"
+            for column in later.columns
+            for source in [column.sources[column.which[row]]]
+            if isinstance(source, Wire)
+            and source.step == step.index
+            and column.index[row] == row_before
+        ]
+        return bool(made) and made.issuperset(wanted)
 
     def _open(self, step: PlannedStep) -> None:
         """Count the earlier units that each unit waits for; start those that wait for none."""

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from shapepipe.errors import BadInput, NoUsableData, ShapePipeError
+from shapepipe.errors import BadInput, NoUsableData, PartlyDone, ShapePipeError
 from shapepipe.pipeline.logs import close_logger, job_logger
 from shapepipe.pipeline.program import ProgramResult, call_program
 from shapepipe.pipeline.runner import Runner
@@ -245,6 +245,8 @@ def run_job(context: StepContext, task: Task) -> Outcome:
         status, error = EMPTY, str(none)
     except (Exception, SystemExit) as raised:
         error, cause = describe_error(raised), cause_of(raised)
+        if isinstance(raised, PartlyDone) and job is not None:
+            products = _commit_part(job, context, task)
         if job is not None:
             job.log.error("%s", traceback.format_exc())
     log = _collect_log(job, scratch, context, task, status)
@@ -334,7 +336,16 @@ def _plain_metrics(metrics) -> dict | None:
     }
 
 
-def _commit(job: Job, context: StepContext, task: Task) -> tuple[str, ...]:
+def _commit_part(job: Job, context: StepContext, task: Task) -> tuple[str, ...]:
+    """Keep those products of a failed job that its runner calls whole."""
+    try:
+        return _commit(job, context, task, partly=True)
+    except OSError as error:
+        job.log.error("the products could not be kept: %s", error)
+        return ()
+
+
+def _commit(job: Job, context: StepContext, task: Task, partly: bool = False) -> tuple[str, ...]:
     """Rename the products into the output directory; all must be there before the first moves."""
     ready, missing, scratch = [], [], os.path.join(context.scratch, task.attempt)
     for role, patterns, suffixes, ext, optional in context.expected:
@@ -343,7 +354,7 @@ def _commit(job: Job, context: StepContext, task: Task) -> tuple[str, ...]:
                 name = f"{pattern}{task.number}{suffix}{ext}"
                 if os.path.exists(f"{scratch}/{name}"):
                     ready.append(name)
-                elif not optional:
+                elif not optional and not partly:
                     missing.append(f"{name} ({role})")
     ready += [str(path.relative_to(scratch)) for path in job.promised if path.exists()]
     if missing:

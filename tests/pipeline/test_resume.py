@@ -260,7 +260,8 @@ def test_a_signal_ends_the_run_in_order(case, sign, backend):
     until = time.monotonic() + 60
     while not (ledger.exists() and "-000003" in ledger.read_text()) and time.monotonic() < until:
         time.sleep(0.02)
-    time.sleep(0.3)
+    while len(case.records()) < 3 and time.monotonic() < until:
+        time.sleep(0.02)
     head.send_signal(sign)
     _, err = head.communicate(timeout=30)
     assert head.returncode == 130, err
