@@ -132,10 +132,11 @@ def price_lines(cost: Price, workers: int) -> list[str]:
 
 def estimate_text(estimate: Estimate, unit: float, name: str) -> str:
     """A value with its range; none where one unit alone was seen."""
-    value = f"{estimate.value / unit:.3g}"
-    if math.isnan(estimate.margin):
-        return f"{value} {name}"
-    return f"{value} +- {estimate.margin / unit:.2g} {name}"
+    value, margin = estimate.value / unit, estimate.margin / unit
+    shown = f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    if math.isnan(margin):
+        return f"{shown} {name}"
+    return f"{shown} +- {f'{margin:.0f}' if margin >= 10 else f'{margin:.2g}'} {name}"
 
 
 def time_text(seconds: float) -> str:
