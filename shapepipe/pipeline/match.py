@@ -49,7 +49,7 @@ def _digits(part: str) -> str:
 class Listing:
     """Names of the files below directories, each directory read once."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._folders: dict[str, list[tuple[str, list[str]]]] = {}
 
     def below(self, folder: str) -> list[tuple[str, list[str]]]:
@@ -73,7 +73,8 @@ def _walk(top: str) -> Iterable[tuple[str, list[str]]]:
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
-        files, folders = [], []
+        files: list[str] = []
+        folders: list[str] = []
         with os.scandir(folder) as entries:
             for entry in entries:
                 (folders if _is_folder(entry) else files).append(entry.name)

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 CHAIN = "partly_runner, part_runner"
-MORE = "[PART_RUNNER]\nINPUT_MODULE = partly_runner\nFILE_PATTERN = p\n[PARTLY_RUNNER]\nDAMAGED = 000001\n"
+MORE = """
+[PART_RUNNER]
+INPUT_MODULE = partly_runner
+FILE_PATTERN = p
+[PARTLY_RUNNER]
+DAMAGED = 000001
+"""
 
 
 def test_one_damaged_part_does_not_stop_the_others(case):
