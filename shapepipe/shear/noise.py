@@ -23,6 +23,28 @@ def epoch_identity(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
+class WhiteFields:
+    """Unit-variance Gaussian noise of stamps, one after another from one generator.
+
+    The generator is put in a state of its own for each field, so that no field depends on those
+    before; a new generator for each would also ask the system for random numbers it never uses.
+    Not to be shared between threads.
+    """
+
+    def __init__(self):
+        self._stream = np.random.Philox(key=[0, 0])
+        self._state = self._stream.state
+        self._draw = np.random.Generator(self._stream).standard_normal
+
+    def field(self, shape, ra: float, dec: float, epoch: int, purpose: int) -> np.ndarray:
+        """Noise of one stamp; see `white_field`."""
+        key, counter = self._state["state"]["key"], self._state["state"]["counter"]
+        key[0], key[1] = _quantised(ra), _quantised(dec)
+        counter[:] = (0, int(epoch), purpose, 0)
+        self._stream.state = self._state
+        return self._draw(shape, dtype=np.float32)
+
+
 def white_field(shape, ra: float, dec: float, epoch: int, purpose: int) -> np.ndarray:
     """Unit-variance Gaussian noise of one stamp.
 
@@ -41,9 +63,7 @@ def white_field(shape, ra: float, dec: float, epoch: int, purpose: int) -> np.nd
     -------
     ndarray of float32, shape `shape`
     """
-    key = [_quantised(ra), _quantised(dec)]
-    stream = np.random.Philox(key=key, counter=[0, int(epoch), purpose, 0])
-    return np.random.Generator(stream).standard_normal(shape, dtype=np.float32)
+    return WhiteFields().field(shape, ra, dec, epoch, purpose)
 
 
 def _quantised(angle: float) -> int:

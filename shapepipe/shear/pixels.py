@@ -14,7 +14,7 @@ import numpy as np
 
 from .flags import ShapeFlag
 from .gaussian import compiled
-from .noise import FILL, FIXNOISE, white_field
+from .noise import FILL, FIXNOISE, WhiteFields
 
 NEGLIGIBLE = 1e-6
 ZERO_WEIGHT = int(ShapeFlag.ZERO_WEIGHT)
@@ -150,13 +150,14 @@ def pack(batch, usable, good, sigma, settings, stamps, fit_weight):
     shape = batch.image.shape[1:]
     nothing = np.zeros(shape, np.float32)
     own_noise = batch.noise is not None
+    fields = WhiteFields()
     for e in np.flatnonzero(usable):
         seed = (shape, batch.ra[owner[e]], batch.dec[owner[e]], batch.epoch[e])
         noise = fill = nothing
         if settings.fixnoise:
-            noise = batch.noise[e] if own_noise else white_field(*seed, FIXNOISE)
+            noise = batch.noise[e] if own_noise else fields.field(*seed, FIXNOISE)
         if not good[e].all() and _unfilled(good[e], batch.centre[e], mirror):
-            fill = white_field(*seed, FILL)
+            fill = fields.field(*seed, FILL)
         _pack(
             batch.image[e],
             batch.weight[e],

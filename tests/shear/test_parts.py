@@ -11,7 +11,7 @@ from shapepipe.shear import Settings, epoch_identity, measure
 from shapepipe.shear.cell import sheared_cell
 from shapepipe.shear.metacal import transform_size
 from shapepipe.shear.neighbours import neighbour_pixels
-from shapepipe.shear.noise import FILL, FIXNOISE, white_field
+from shapepipe.shear.noise import FILL, FIXNOISE, WhiteFields, white_field
 from shapepipe.simulate.stamps import StampSet
 
 
@@ -60,7 +60,13 @@ def test_noise_fields():
     assert abs(field.mean()) < 0.02 and abs(field.std() - 1) < 0.02
     same = white_field((200, 200), 10.0, -5.0, epoch_identity("2366993-18"), FIXNOISE)
     np.testing.assert_array_equal(field, same)
-    others = [(10.0, -5.0, 7, FIXNOISE), (10.0, -5.0, epoch_identity("2366993-18"), FILL),
+    fields = WhiteFields()
+    fields.field((7, 3), 1.0, 2.0, 2**64 - 1, FILL)  # leaves nothing behind
+    again = fields.field((200, 200), 10.0, -5.0, epoch_identity("2366993-18"), FIXNOISE)
+    np.testing.assert_array_equal(field, again)
+    others = [(10.0, -5.0 - 2e-6, epoch_identity("2366993-18"), FIXNOISE),
+              (10.0, -5.0, epoch_identity("2366993-18") ^ 1, FIXNOISE),
+              (10.0, -5.0, 7, FIXNOISE), (10.0, -5.0, epoch_identity("2366993-18"), FILL),
               (10.1, -5.0, epoch_identity("2366993-18"), FIXNOISE)]  # fmt: skip
     for other in others:
         assert abs((field * white_field((200, 200), *other)).mean()) < 0.03
