@@ -22,7 +22,7 @@ from shapepipe.pipeline.logs import StepLog
 from shapepipe.pipeline.match import Listing
 from shapepipe.pipeline.records import Record, write_atomically
 from shapepipe.pipeline.resume import Known, gathered_marks, gathered_paths, mark_step, still_done
-from shapepipe.pipeline.retry import Retries, below_floor, missing_units
+from shapepipe.pipeline.retry import Retries, below_floor, missing_units, nothing_usable
 from shapepipe.pipeline.steps import BAD, GOOD, NOTHING, Plan, PlannedStep, State
 from shapepipe.pipeline.wiring import Wire
 from shapepipe.pipeline.worker import save_context
@@ -107,6 +107,10 @@ class Flow:
         path, context = self._context(step)
         number = step.numbers[row]
         lacking = [role for role, paths in context.gathered.items() if not paths]
+        if lacking and nothing_usable(self.plan, step):
+            self.log.info("%s %s: no unit before it had usable data", step.label, number)
+            self._settle(step, row, State.SKIPPED)
+            return None
         why = (
             f"there is no file of {', '.join(lacking)}" if lacking else below_floor(self.plan, step)
         )

@@ -11,7 +11,7 @@ import numpy as np
 
 from shapepipe.pipeline.job import CURABLE, LATE, MEMORY, Outcome
 from shapepipe.pipeline.options import parse_duration
-from shapepipe.pipeline.steps import GOOD, Plan, PlannedStep, State
+from shapepipe.pipeline.steps import GOOD, NOTHING, Plan, PlannedStep, State
 from shapepipe.pipeline.wiring import Wire
 
 
@@ -74,6 +74,15 @@ def below_floor(plan: Plan, step: PlannedStep) -> str:
         if good < needed:
             return f"{good} of {total} units of {maker.label} succeeded, AT_LEAST = {floor}"
     return ""
+
+
+def nothing_usable(plan: Plan, step: PlannedStep) -> bool:
+    """Whether all units before a step that takes all files came out empty, as can be expected."""
+    sources = {s.step for some in step.gathered.values() for s in some if isinstance(s, Wire)}
+    return bool(sources) and all(
+        not plan.steps[k].incomplete and np.isin(plan.steps[k].state, NOTHING).all()
+        for k in sources
+    )
 
 
 def missing_units(plan: Plan, step: PlannedStep) -> list[tuple[str, str, str]]:

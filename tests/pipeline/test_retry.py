@@ -86,6 +86,14 @@ def test_a_joining_step_waits_for_its_floor(case):
     assert "fault_runner,-000001,failed" in folder.joinpath("missing_units.csv").read_text()
 
 
+def test_a_joining_step_has_nothing_to_do_where_all_units_are_empty(case):
+    faults = ", ".join(f"{number:06d}=none" for number in range(4))
+    plant(case, faults, f"always{JOIN}", modules="fault_runner, join_runner")
+    result = case.run()
+    assert result.exit_status == 0
+    assert result.counts["join_runner"] == {"skipped": 1}
+
+
 @pytest.mark.parametrize(("text", "number"), [("36", 36), ("90 %", 9), ("50%", 5)])
 def test_a_floor_is_a_number_or_a_percentage(text, number):
     assert floor_of(text, 10) == number
