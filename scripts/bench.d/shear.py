@@ -5,7 +5,7 @@
                                                               against ngmix, object by object
     python scripts/bench.d/shear.py noisefree [--galaxies 320]
     python scripts/bench.d/shear.py noisy --s2n 20 [--galaxies 12000] [--cuts] [--seed 1]
-    python scripts/bench.d/shear.py stars
+    python scripts/bench.d/shear.py stars [--galaxies 320]
 
 Pin one core and one thread (taskset -c 1, OMP_NUM_THREADS=1).  ngmix is compared with where it is
 installed.  The biases are those of mean shears from galaxies in four twin scenes (shear + and -,
@@ -238,12 +238,24 @@ def noisy(chosen):
 
 
 def stars(chosen):
-    """Response of point sources."""
-    stamps = draw_stamps(StampSet(seed=3, count=400, galaxy="star", epochs=chosen.epochs))
+    """Response of point sources, with errors from the scatter of the stars."""
+    wanted = StampSet(seed=3, count=chosen.galaxies, galaxy="star", epochs=chosen.epochs)
+    stamps = draw_stamps(wanted)
     for s2n in (50.0, 200.0):
         shapes = measure(noisy_batch(stamps, s2n))
-        response = calibrate.solve(calibrate.group_sums(tables(shapes)).sum(axis=0), STEP)[1]
-        show(what="stars", s2n=s2n, R=list(response.ravel()), failed=int((~shapes.good).sum()))
+        sums = calibrate.group_sums(tables(shapes), None, 100)
+
+        def response(part):
+            return calibrate.solve(part, STEP)[1].ravel()
+
+        show(
+            what="stars",
+            stars=chosen.galaxies,
+            s2n=s2n,
+            R=list(response(sums.sum(axis=0))),
+            sigma_R=list(np.sqrt(np.diag(calibrate.covariance_of(response, sums)))),
+            failed=int((~shapes.good).sum()),
+        )
 
 
 def report(chosen, sums, flagged, settings, **more):
