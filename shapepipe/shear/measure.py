@@ -47,7 +47,8 @@ def measure_halves(batch: Batch, settings: Settings | None = None) -> tuple[Shap
     settings = settings or Settings()
     if len(settings.signs) != 2:
         raise ValueError("pair and fixnoise must be on for two halves")
-    return measure_with_halves(batch, settings)[1:]
+    _, one, other = measure_with_halves(batch, settings)
+    return one, other
 
 
 def measure_with_halves(batch: Batch, settings: Settings | None = None) -> tuple[Shapes, ...]:
