@@ -78,13 +78,23 @@ def in_queue(numbers: Sequence[str]) -> list[str]:
 
 def requeue(environment: Mapping[str, str]) -> bool:
     """Queue this very job again, which Slurm starts two minutes later; whether it agrees."""
-    number = environment.get("SLURM_JOB_ID")
-    return number is not None and _call("scontrol", "requeue", number).returncode == 0
+    number = own_number(environment)
+    return bool(number) and _call("scontrol", "requeue", number).returncode == 0
+
+
+def own_number(environment: Mapping[str, str]) -> str:
+    """Number of the job that this process is part of; empty outside of Slurm.
+
+    The plain number of one element of an array is that of the whole array as well, so an element is
+    named by array and index.
+    """
+    array, index = (environment.get(f"SLURM_ARRAY_{word}_ID", "") for word in ("JOB", "TASK"))
+    return f"{array}_{index}" if array and index else environment.get("SLURM_JOB_ID", "")
 
 
 def time_left(environment: Mapping[str, str]) -> float | None:
     """Seconds until the time limit of the job that this process is part of; None if unknown."""
-    number = environment.get("SLURM_JOB_ID")
+    number = own_number(environment)
     if not number:
         return None
     try:

@@ -151,6 +151,20 @@ def test_slurm_that_is_not_here_is_told(case, monkeypatch, tmp_path):
         submit(case.path, "slurm")
 
 
+def test_an_element_speaks_for_itself_and_not_for_its_array(monkeypatch, tmp_path):
+    for name in ("scontrol", "squeue"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/said-{name}\n')
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    element = {"SLURM_JOB_ID": "21", "SLURM_ARRAY_JOB_ID": "21", "SLURM_ARRAY_TASK_ID": "2"}
+    for environment, number in ((element, "21_2"), ({"SLURM_JOB_ID": "22"}, "22")):
+        assert slurm.requeue(environment)
+        slurm.time_left(environment)
+        assert (tmp_path / "said-scontrol").read_text() == f"requeue {number}\n"
+        assert (tmp_path / "said-squeue").read_text() == f"-h -j {number} -o %L\n"
+    assert not slurm.requeue({})
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("1-02:03:04", 93784), ("2:03:04", 7384), ("59:59", 3599), ("0:07", 7), ("UNLIMITED", None)],
