@@ -81,14 +81,20 @@ def test_the_end_of_the_time_and_a_requeue_lose_nothing(campaign):
         f"[NOOP_RUNNER]\nSLEEP = 5\nLEDGER = {campaign.ledger}\n"
         "[BATCH]\nTIME = 60\nWARNING = 30\nMEMORY = 900M",
     )
-    number = submit(campaign.path, "slurm", shards=1).numbers[0]
-    wait_until(lambda: "BeginTime" in slurm("squeue", "-h", "-j", number, "-o", "%r"))
+    one_core = ["JOB:SMP_BATCH_SIZE=1"]
+    number = submit(campaign.path, "slurm", shards=2, overrides=one_core).numbers[0]
+    reasons = ("squeue", "-h", "-r", "-j", number, "-o", "%r")
+    wait_until(lambda: slurm(*reasons).split() == ["BeginTime"] * 2)
     assert 0 < done(campaign) < 16
-    slurm("scontrol", "update", f"JobId={number}", "StartTime=now")  # Slurm would wait two minutes
+    for index in (1, 2):  # Slurm would wait two minutes
+        slurm("scontrol", "update", f"JobId={number}_{index}", "StartTime=now")
     wait_empty()
-    launches = [line["launch"] for line in campaign.directory().lines() if "launch" in line]
+    lines = list(campaign.directory().lines())
+    launches = [line["launch"] for line in lines if "launch" in line]
     restarts = [item.get("SLURM_RESTART_COUNT") for item in launches if item["stage"] == 0]
-    assert restarts == [None, "1"]
+    assert restarts == [None, "1", None, "1"]
+    # an element that ended in time has not been torn from its work by the other
+    assert [line["ended"]["as"] for line in lines if "ended" in line].count(75) == 2
     assert Counter(campaign.ledger.read_text().split()) == {f"-{k:06d}": 1 for k in range(16)}
     assert {line["try"] for line in campaign.records()} == {1}
     assert len(campaign.products()) == 16 + 16 * 4 + 16 * 3 + 1
