@@ -86,7 +86,9 @@ def test_the_end_of_the_time_and_a_requeue_lose_nothing(campaign):
     reasons = ("squeue", "-h", "-r", "-j", number, "-o", "%r")
     wait_until(lambda: slurm(*reasons).split() == ["BeginTime"] * 2)
     assert 0 < done(campaign) < 16
-    for index in (1, 2):  # Slurm would wait two minutes
+    # Slurm would wait two minutes; a start in the very second of the requeue it refuses as revoked
+    time.sleep(2.5)
+    for index in (1, 2):
         slurm("scontrol", "update", f"JobId={number}_{index}", "StartTime=now")
     wait_empty()
     lines = list(campaign.directory().lines())
