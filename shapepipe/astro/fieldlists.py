@@ -95,6 +95,8 @@ def exposures_of_stacks(place: Path, column: int = 3) -> list[Field]:
     BadInput
         There is no tile image, or one without such cards.
     """
+    if not place.exists():
+        raise BadInput(place, "there is no such file or directory")
     paths = sorted(place.iterdir()) if place.is_dir() else [place]
     paths = [path for path in paths if tiling.TILE_ID.search(path.name) and
              path.suffix == ".fits" and "weight" not in path.name]  # fmt: skip

@@ -145,8 +145,6 @@ def _get(job, opts, image):
     existing = _existing(opts, image)
     if existing:
         product.symlink_to(existing)
-    elif opts.retrieve == "symlink":
-        product.symlink_to(_source(image))
     elif opts.output_path:
         kept = opts.output_path / image.product
         if not _is_whole(kept):
@@ -182,7 +180,10 @@ def _source(image):
 
 
 def _fetch(job, opts, image, target: Path):
-    """Copy or download one file, and see that it is whole."""
+    """Link, copy or download one file, and see that it is whole."""
+    if opts.retrieve == "symlink":
+        target.symlink_to(_source(image))
+        return
     if opts.retrieve == "copy":
         attempt, count = (lambda: shutil.copyfile(_source(image), target)), 1
     else:

@@ -113,6 +113,11 @@ def test_the_exposures_of_tiles_come_from_their_headers(tmp_path):
     assert lines == ["2366994p.flag.fits.fz", "2366993p.flag.fits.fz"]
 
 
+def test_a_directory_that_is_not_there_is_said_to_be_missing(tmp_path):
+    status, _, said = call("-i", tmp_path / "input_tiles", "--tile", "-t", "exposure")
+    assert status == 2 and "no such file or directory" in said
+
+
 def test_exposures_are_selected_by_area(log):
     status, lines, _ = call("-i", log, "--area", "9deg_4deg_11deg_6deg", "-t", "exposure")
     assert status == 0 and lines == ["# name ra dec", "2366993p.fits.fz 10.000000 5.000000"]

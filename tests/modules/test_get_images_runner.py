@@ -64,6 +64,16 @@ def test_copies_are_files_and_can_be_kept_elsewhere(archive, tmp_path):
     assert all(path.resolve().parent == kept for path in outcome.products)
 
 
+def test_links_are_kept_elsewhere_as_well(archive, tmp_path):
+    kept = tmp_path / "kept"
+    for _ in range(2):  # the second time they are there
+        outcome = run(archive, RETRIEVE="symlink", OUTPUT_PATH=str(kept))
+        assert outcome.status == "ok", outcome.error
+        assert {path.name for path in kept.iterdir()} == NAMES
+    assert all(path.readlink().parent == kept for path in outcome.products)
+    assert all(path.readlink().parent == archive for path in kept.iterdir())
+
+
 def test_a_missing_image_fails_and_leaves_nothing(archive):
     (archive / "CFIS.277.283.r.weight.fits.fz").unlink()
     outcome = run(archive, RETRIEVE="symlink")
