@@ -73,6 +73,7 @@ class RunConfig:
     job: Any
     batch: Any
     worker: Any
+    rehearsal: Any
     steps: tuple[StepConfig, ...]
     origins: dict[str, dict[str, str]]
     where: dict[str, str] = field(default_factory=dict)

@@ -36,6 +36,7 @@ from shapepipe.pipeline.job import (
     Task,
     failed_log_name,
 )
+from shapepipe.pipeline.points import reach
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -258,6 +259,7 @@ class Crew:
             error = f"worker process {slot.process.pid} {_cause(code)}"
         self._keep_log(assignment, slot, error)
         shutil.rmtree(os.path.join(assignment.scratch, task.attempt), ignore_errors=True)
+        reach("dead-job-cleared")
         started = time.time() - took
         return Outcome(task.step, task.row, status, took, 0.0, 0, started, error=error, cause=cause)
 
@@ -299,6 +301,7 @@ class Crew:
         slot = _Slot(process, Connection(ours), our_end, Path(printed))
         self._slots.append(slot)
         self._selector.register(slot.connection, selectors.EVENT_READ, slot)
+        reach("worker-started")
         return slot
 
     def close(self) -> None:

@@ -20,7 +20,9 @@ from shapepipe.pipeline.crew import Assignment
 from shapepipe.pipeline.job import LOST, OK, TIMEOUT, Outcome, StepContext, Task, failed_log_name
 from shapepipe.pipeline.logs import StepLog
 from shapepipe.pipeline.match import Listing
+from shapepipe.pipeline.points import reach
 from shapepipe.pipeline.records import Record, write_atomically
+from shapepipe.pipeline.rehearsal import planted_in
 from shapepipe.pipeline.resume import Known, gathered_marks, gathered_paths, mark_step, still_done
 from shapepipe.pipeline.retry import Retries, below_floor, missing_units, nothing_usable
 from shapepipe.pipeline.steps import BAD, GOOD, NOTHING, Plan, PlannedStep, State
@@ -120,7 +122,9 @@ class Flow:
             self._settle(step, row, State.BLOCKED)
             return None
         share = (row % step.shares, step.shares) if step.shares > 1 else None
-        task = Task(step.index, row, number, step.inputs_of(row), "", share)
+        before = self._records.get((step.label, number))
+        tried = before.attempt if before else 0
+        task = Task(step.index, row, number, step.inputs_of(row), "", share, tried)
         time, memory = self._retries.time(step, row), self._retries.memory(step, row)
         serial = step.runner.scope == "all"
         return Assignment(task, path, context.scratch, context.logs, time, serial, memory)
@@ -131,8 +135,10 @@ class Flow:
             scratch = self.directory.scratch / step.label
             scratch.mkdir(parents=True, exist_ok=True)
             Path(step.output).mkdir(parents=True, exist_ok=True)
+            reach("step-begun")
             gathered = gathered_paths(step)
             self._list_missing(step)
+            reach("missing-listed")
             self._gathered_keys[step.index] = gathered_marks(step, self.directory.file_key)
             context = StepContext(
                 runner=step.runner,
@@ -144,12 +150,15 @@ class Flow:
                 gathered=gathered,
                 merging=step.merges is not None,
                 programs={name: item["path"] for name, item in self.plan.programs.items()},
+                planted=planted_in(self.plan.config.rehearsal, step.names, step.numbers),
             )
             path = scratch / f"{time.time_ns():x}.step"
             folders = [os.path.abspath(folder) for folder in self.plan.config.execution.module_path]
             save_context(path, context, step.runner.reference or step.runner.name, folders)
             self._contexts[step.index] = (str(path), context)
+            reach("step-described")
             self.directory.unfinish_step(step.label)
+            reach("step-reopened")
             self.log.info("%s: starts; %d of %d units to do", step.label,
                           step.count(State.TO_DO), len(step.numbers))  # fmt: skip
         return self._contexts[step.index]
@@ -165,11 +174,15 @@ class Flow:
 
     def take(self, outcome: Outcome) -> None:
         """Commit an outcome, and let the units go on that were waiting for it."""
+        reach("outcome-received")
         step = self.plan.steps[outcome.step]
         number = step.numbers[outcome.row]
         before = self._records.get((step.label, number))
         self._remove_old(step, before, outcome.products)
-        self.directory.commit(self._line(step, number, outcome, before))
+        reach("old-products-removed")
+        line = self._line(step, number, outcome, before)
+        reach("log-kept")
+        self.directory.commit(line)
         self._products[step.index] += len(outcome.products)
         if self._retries.again(outcome):
             self._try_again(step, outcome, before)
@@ -190,6 +203,7 @@ class Flow:
             outcome.status, attempt, step.fingerprint, (), (), outcome.wall
         )
         self._push(step, outcome.row)
+        reach("try-counted")
 
     def _remove_old(self, step: PlannedStep, before: Record | None, made=()) -> None:
         """Remove the products of an earlier attempt that the present one does not make."""
@@ -202,6 +216,7 @@ class Flow:
         before = self._records.pop((step.label, number), None)
         if before is not None and before.products:
             self._remove_old(step, before)
+            reach("products-withdrawn")
             line = {"step": step.label, "status": "withdrawn", "number": number}
             self.directory.commit(line | {"try": before.attempt})
 
@@ -394,6 +409,7 @@ class Flow:
             later.state = np.zeros(0, np.uint8)
         if later.bound:
             mark_step(self.plan, later, self._records, {}, self._folders)
+            reach("step-bound")
             self._open(later)
             self._end_if_over(later)
 
@@ -406,7 +422,9 @@ class Flow:
             self._step_logs.pop(step.index).close()
         products = self._products[step.index] + step.count(State.DONE)
         if step.numbers and not elsewhere:
+            reach("step-over")
             self.directory.finish_step(step.label, counts, products)
+            reach("step-finished")
         summary = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
         self.log.info("%s: ends; %s", step.label, summary or "no units")
         self.display.end(step)

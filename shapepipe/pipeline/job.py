@@ -25,7 +25,9 @@ import numpy as np
 
 from shapepipe.errors import BadInput, NoUsableData, PartlyDone, ShapePipeError
 from shapepipe.pipeline.logs import close_logger, job_logger
+from shapepipe.pipeline.points import reach
 from shapepipe.pipeline.program import ProgramResult, call_program
+from shapepipe.pipeline.rehearsal import Planted, strike
 from shapepipe.pipeline.runner import Runner
 
 OK, EMPTY, FAILED, TIMEOUT, LOST = "ok", "empty", "failed", "timeout", "lost"
@@ -38,6 +40,7 @@ class Task(NamedTuple):
     `inputs` holds one path per input role that is not gathered, in the order of declaration.
     `attempt` names the private directory: one of the worker's own, seen to be empty before it is
     used again, since making a directory for each of many short jobs costs more than the jobs.
+    `tried` is how often the unit was tried before.
     """
 
     step: int
@@ -46,6 +49,7 @@ class Task(NamedTuple):
     inputs: tuple[str, ...]
     attempt: str
     share: tuple[int, int] | None = None
+    tried: int = 0
 
 
 @dataclass
@@ -68,6 +72,8 @@ class StepContext:
         The step's output directory, and where attempts make their private directories.
     programs : dict
         Name of a program -> its full path.
+    planted : dict
+        Number -> the fault that is rehearsed in that unit.
     """
 
     runner: Runner
@@ -79,6 +85,7 @@ class StepContext:
     gathered: dict[str, dict[str, str]] = field(default_factory=dict)
     programs: dict[str, str] = field(default_factory=dict)
     merging: bool = False
+    planted: dict[str, Planted] = field(default_factory=dict)
 
     @cached_property
     def expected(self) -> list[tuple[str, list[str], list[str], str, bool]]:
@@ -238,7 +245,11 @@ def run_job(context: StepContext, task: Task) -> Outcome:
         identities = tuple(identity(path) for path in task.inputs)
         job = Job(context, task)
         work = merge_shares if context.merging else context.runner.function
-        metrics = _plain_metrics(work(job, context.opts))
+        planted = context.planted.get(task.number)
+        if planted is None or (planted.once and task.tried):
+            metrics = _plain_metrics(work(job, context.opts))
+        else:
+            metrics = _plain_metrics(strike(planted, work, job, context.opts))
         products = _commit(job, context, task)
         status = OK
     except NoUsableData as none:
@@ -250,6 +261,7 @@ def run_job(context: StepContext, task: Task) -> Outcome:
         if job is not None:
             job.log.error("%s", traceback.format_exc())
     log = _collect_log(job, scratch, context, task, status)
+    reach("job-log-kept")
     if job is not None and "scratch" in job.__dict__:
         _empty(scratch)
     wall = time.perf_counter() - wall
@@ -360,6 +372,7 @@ def _commit(job: Job, context: StepContext, task: Task, partly: bool = False) ->
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise FileNotFoundError(f"product not written: {', '.join(missing[:3])}{more}")
+    reach("products-ready")
     for name in ready:
         target = f"{context.output}/{name}"
         try:
@@ -367,6 +380,7 @@ def _commit(job: Job, context: StepContext, task: Task, partly: bool = False) ->
         except FileNotFoundError:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             os.rename(f"{scratch}/{name}", target)
+        reach("product-renamed")
     return tuple(ready)
 
 

@@ -12,6 +12,7 @@ from mpi4py import MPI
 
 from shapepipe.pipeline.crew import Assignment, Crew
 from shapepipe.pipeline.job import Outcome
+from shapepipe.pipeline.points import reach
 
 TASK, OUTCOME = 1, 2
 SHORT, LONG = 0.0002, 0.01
@@ -116,6 +117,7 @@ def serve() -> None:
             message = world.recv(None, 0, TASK)
             if message is None:
                 break
+            reach("rank-has-task")
             assignment = Assignment(*message)
             crew = crew or Crew(1, assignment.scratch)
             crew.submit(assignment)
@@ -124,6 +126,8 @@ def serve() -> None:
             rest.sleep()
             continue
         for outcome in crew.wait(LONG / 2):
+            reach("rank-has-outcome")
             world.send(tuple(outcome), 0, OUTCOME)
+            reach("rank-has-answered")
     if crew is not None:
         crew.close()

@@ -20,6 +20,7 @@ from shapepipe.pipeline.match import Chosen
 from shapepipe.pipeline.needs import check_needs
 from shapepipe.pipeline.options import nearest, path_kind
 from shapepipe.pipeline.records import RunDirectory, RunList
+from shapepipe.pipeline.rehearsal import parse_planted, planted_in
 from shapepipe.pipeline.runner import canonical_name
 from shapepipe.pipeline.steps import Plan, PlannedStep
 
@@ -61,6 +62,7 @@ def make_plan(
             complaints += _resolve_options(plan, step)
             complaints += bind(plan, step)
     complaints += _check_wanted(plan)
+    complaints += _check_rehearsal(plan)
     if complaints:
         raise ConfigurationError(list(dict.fromkeys(complaints)))
     return plan
@@ -88,6 +90,23 @@ def _check_wanted(plan: Plan) -> list[str]:
         f"number {want} was asked for, but there are no such files{nearest(want, known[:5000])}"
         for want in plan.only.never_seen()
     ]
+
+
+def _check_rehearsal(plan: Plan) -> list[str]:
+    """Complain about faults planted in no step, and warn of those that are."""
+    rehearsal, known = plan.config.rehearsal, [n for step in plan.steps for n in step.names]
+    where, complaints = plan.config.where.get("REHEARSAL", "-o [REHEARSAL]"), []
+    for text in rehearsal.faults:
+        name = parse_planted(text).step
+        if name not in known:
+            hint = nearest(name, known)
+            complaints.append(f"{where} FAULTS: {text}: there is no such step{hint}")
+    for step in plan.steps:
+        planted = planted_in(rehearsal, step.names, step.numbers)
+        if planted:
+            listed = ", ".join(f"{n.lstrip('-_')} {fault.what}" for n, fault in planted.items())
+            plan.warnings.append(f"rehearsal: faults are planted in {step.label}: {listed}")
+    return complaints
 
 
 def _resolve_options(plan: Plan, step: PlannedStep) -> list[str]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shapepipe.errors import RunRefused
+from shapepipe.pipeline.points import reach
 
 OUTCOMES_FILE = "outcomes.jsonl"
 RUN_FILE = "run.json"
@@ -49,6 +50,7 @@ def write_atomically(path: Path, text: str) -> None:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
+    reach("part-written")
     os.replace(part, path)
 
 
@@ -117,6 +119,7 @@ class RunDirectory:
             When another process has it; says which.
         """
         self.path.mkdir(parents=True, exist_ok=True)
+        reach("directory-made")
         lock = self.path / LOCK_FILE
         try:
             if self.shard:
@@ -127,8 +130,10 @@ class RunDirectory:
             owners = self.owners() or ["an unknown process"]
             self._release()
             raise RunRefused(f"{self.path} is being run by {', '.join(owners)}") from None
+        reach("lock-taken")
         os.ftruncate(own, 0)
         os.pwrite(own, this_process(self.shard).encode(), 0)
+        reach("lock-signed")
 
     def owners(self) -> list[str]:
         """Processes that have the run now, or shards of it."""
@@ -162,6 +167,7 @@ class RunDirectory:
         if size and os.pread(stream, 1, size - 1) != b"\n":
             os.write(stream, b"\n")
         self._folders = {folder: index for index, folder in _folders(self.outcomes).items()}
+        reach("records-opened")
 
     def close(self) -> None:
         """Close the records and let go of the run."""
@@ -191,6 +197,7 @@ class RunDirectory:
         if written != len(data):
             os.ftruncate(self._outcomes, os.fstat(self._outcomes).st_size - written)
             raise OSError(28, "No space left on device", str(self.outcomes))
+        reach("record-written")
 
     def file_key(self, path: str, identity: str) -> str:
         """Short form of an input file in a record: number of its folder, name, size and time."""

@@ -24,6 +24,7 @@ from shapepipe.pipeline.flow import Flow
 from shapepipe.pipeline.logs import close_logger, run_logger
 from shapepipe.pipeline.notice import Notice
 from shapepipe.pipeline.plan import make_plan
+from shapepipe.pipeline.points import reach
 from shapepipe.pipeline.progress import Display, NoDisplay
 from shapepipe.pipeline.records import RUN_FILE, RunDirectory, RunList, this_machine
 from shapepipe.pipeline.resume import mark_done, take_fingerprint, what_changed
@@ -201,6 +202,7 @@ def execute(plan: Plan, *, command: Sequence[str] = (), allow_change: bool = Fal
             _begin_together(plan, command, overrides)
             directory.acquire()
         _clear(directory.scratch)
+        reach("scratch-cleared")
         directory.open()
         if plan.part is not None:
             directory.commit(_launch_of_part(plan))
@@ -223,9 +225,11 @@ def begin(plan: Plan, command: Sequence[str], overrides: Sequence[str]) -> None:
     """Add a start to the records of a run, and the run to the list of runs."""
     directory, config = plan.directory, plan.config
     _write_launch(plan, command, overrides)
+    reach("launch-written")
     listed = RunList(config.file.output_dir, config.file.run_log_name)
     if directory.path not in dict(listed.runs()):  # a first start may have been cut short here
         listed.add(directory.path, [step.label for step in config.steps])
+    reach("run-listed")
 
 
 def _begin_together(plan: Plan, command: Sequence[str], overrides: Sequence[str]) -> None:
@@ -263,6 +267,7 @@ BATCH_VARIABLES = (
 def _go(plan: Plan, display, stop_after: float | None) -> Result:
     config, directory = plan.config, plan.directory
     log = run_logger(directory.path / "logs" / f"{config.file.log_name}{directory.ending}.log")
+    reach("log-opened")
     display = display or (Display(plan) if config.default.verbose else NoDisplay())
     notice = Notice(config.batch.warning, stop_after, lambda: time_left(os.environ))
     try:
@@ -273,6 +278,7 @@ def _go(plan: Plan, display, stop_after: float | None) -> Result:
         if plan.part is not None:
             ended = {"at": round(time.time(), 3), "as": result.exit_status}
             directory.commit({"ended": ended | {"submission": plan.part.submission}})
+        reach("run-over")
     finally:
         close_logger(log)
     display.summary(flow, result)
@@ -294,6 +300,7 @@ def _drive_to_the_end(plan: Plan, flow: Flow, pool: Pool, notice: Notice) -> Res
         flow.log.error("%s", stopped)
     finally:
         pool.close()
+        reach("pool-closed")
         flow.close()
         _clear(directory.scratch)
     if status is None:
@@ -387,6 +394,7 @@ def _write_launch(plan: Plan, command: Sequence[str], overrides: Sequence[str]) 
     (logs / f"{config.path.name}{ending}").write_text(config.text, encoding="utf-8")
     for path in secondary_files(config):
         shutil.copyfile(path, files / f"{path.name}{ending}")
+    reach("configuration-copied")
     content |= {
         "name": directory.path.name,
         "output_dir": str(config.file.output_dir),

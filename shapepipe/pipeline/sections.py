@@ -1,4 +1,4 @@
-"""The INI sections of the framework itself: DEFAULT, EXECUTION, FILE, JOB, WORKER."""
+"""The INI sections of the framework itself: DEFAULT, EXECUTION, FILE, JOB, BATCH, and others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 
 from shapepipe.pipeline.options import Address, Duration, Folder, Scheme, Section, option
+from shapepipe.pipeline.rehearsal import parse_planted
 
 
 def _plain_name(text: str) -> str:
@@ -17,6 +18,14 @@ def _plain_name(text: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_plain_name)]
+
+
+def _planted(text: str) -> str:
+    parse_planted(text)
+    return text
+
+
+PlantedFault = Annotated[str, AfterValidator(_planted)]
 
 
 class DefaultSection(Section):
@@ -138,6 +147,22 @@ class WorkerSection(Section):
     )
 
 
+class RehearsalSection(Section):
+    """[REHEARSAL]: faults that are planted on purpose, to see what they cost."""
+
+    faults: list[PlantedFault] = option(
+        [],
+        doc="What fails, and how: STEP NUMBER FAULT, with `once` after it for a fault that spares "
+        "units which were tried before (comma list). 5% for NUMBER stands for that share of the "
+        "units. FAULT is raise, baddata, exit, sigkill, sigsegv, hang, deaf, leak, half, missing, "
+        "enospc, eio or slow.",
+    )
+    slow: float = option(10.0, at_least=0, unit="s", doc="Time by which `slow` delays a job.")
+    leak: float = option(
+        2000.0, above=0, unit="MB", doc="Memory that `leak` takes at most before it goes on."
+    )
+
+
 SECTIONS = {
     "DEFAULT": DefaultSection,
     "EXECUTION": ExecutionSection,
@@ -145,5 +170,6 @@ SECTIONS = {
     "JOB": JobSection,
     "BATCH": BatchSection,
     "WORKER": WorkerSection,
+    "REHEARSAL": RehearsalSection,
 }
 """Section name to declaration. Everything else in an INI file is the section of a runner."""

@@ -94,6 +94,11 @@ class PlannedStep:
         return f"{self.config.label}/rows" if self.shares > 1 else self.config.label
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What the step is called: its label and its runner's name."""
+        return self.config.label, self.runner.name
+
+    @property
     def runner(self):
         """The step's runner."""
         return self.config.runner

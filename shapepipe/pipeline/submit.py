@@ -19,6 +19,7 @@ from shapepipe.pipeline.batch import (
     submissions,
 )
 from shapepipe.pipeline.config import mode_of
+from shapepipe.pipeline.points import reach
 from shapepipe.pipeline.records import RunDirectory, write_atomically
 from shapepipe.pipeline.run import begin, prepare, refuse_changes
 from shapepipe.pipeline.shards import Part, write_roots
@@ -76,7 +77,9 @@ def submit(path: str | Path, system: str, *, shards: int | None = None, override
         _refuse_if_queued(plan.directory)
         _write(plan, folder, roots, files, command, overrides)
         numbers = SYSTEMS[system].submit(jobs)
+        reach("submission-queued")
         _note(folder, system, jobs, numbers)
+        reach("submission-noted")
     return Submission(plan, jobs, files, numbers)
 
 
@@ -115,11 +118,13 @@ def _write(plan: Plan, folder: Path, roots: list[str], files: dict[str, str],
     plan.directory.acquire()
     try:
         begin(plan, command, overrides)
+        reach("submission-begun")
         folder.mkdir(parents=True)
         write_roots(folder, roots)
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
             (folder / name).chmod(0o755)
+        reach("submission-written")
     finally:
         plan.directory.close()
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import cast
 
 from shapepipe.pipeline.job import FAILED, Outcome, StepContext, Task, failed_log_name, run_job
+from shapepipe.pipeline.points import reach
 from shapepipe.pipeline.runner import Runner, find_runner
 
 OUTPUT_KEPT = 65536
@@ -46,8 +47,11 @@ def main(pipe: int, lifeline: int) -> None:
             path, task = pickle.loads(connection.recv_bytes())
         except EOFError:
             break
+        reach("task-received")
         outcome = _do(contexts, path, Task(*task), connection)
+        reach("outcome-ready")
         connection.send_bytes(pickle.dumps(tuple(outcome)))
+        reach("outcome-sent")
     os._exit(0)
 
 
