@@ -420,14 +420,19 @@ def template(runners, folders):
 
 @verbs.command()
 @click.option("-c", "--config", required=True, help="INI file that describes the survey.")
-@click.option("-o", "--folder", help="Where to write it, instead of what the INI file says.")
+@click.option("-o", "--folder", help="Where to write it; default: named as the INI file.")
 @click.option("-n", "--workers", default=1, show_default=True, help="Number of processes.")
-def simulate(config, folder, workers):
-    """Simulate a survey with known truth.
+@click.option(
+    "--mode", type=click.Choice(["smp", "mpi", "dask", "serial"]), default="smp", show_default=True
+)
+@CHANGE
+def simulate(config, folder, workers, mode, allow_change):
+    """Simulate a survey with known truth, or go on where it stopped.
 
     \b
     shapepipe simulate -c example/config/simulate_small.ini -o survey
+    mpiexec -n 8 shapepipe simulate -c example/config/simulate_megacam.ini --mode mpi
     """
     simulator = importlib.import_module("shapepipe.simulate")
-    click.echo(f"simulated survey: {simulator.simulate(config, folder, workers)}")
-    return 0
+    chain = simulator.write_chain(config, folder, workers, mode)
+    return _run(chain, (), (), simulator.earlier_run(chain), allow_change, (None, None))

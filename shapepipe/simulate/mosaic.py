@@ -51,7 +51,7 @@ def write_part(path: Path, pixels: np.ndarray, cards: fits.Header, packed: bool)
 
 
 def join_parts(path: Path, cards: fits.Header, parts: Sequence[Path]) -> None:
-    """Make a mosaic of parts, in their order, and remove them.
+    """Make a mosaic of parts, in their order.
 
     Parameters
     ----------
@@ -71,8 +71,6 @@ def join_parts(path: Path, cards: fits.Header, parts: Sequence[Path]) -> None:
                 pixels.seek(_BLOCK)
                 shutil.copyfileobj(pixels, mosaic, 1 << 20)
     unfinished.replace(path)
-    for part in parts:
-        part.unlink()
 
 
 def to_counts(image: np.ndarray) -> np.ndarray:

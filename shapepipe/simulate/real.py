@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +25,9 @@ from shapepipe.simulate.astrometry import outline, to_plane
 from shapepipe.simulate.exposures import Exposure, Frame, draw_ccd, draw_exposure, make_camera
 from shapepipe.simulate.run import (
     join_exposure,
-    map_frames,
+    mosaic_paths,
+    part_path,
+    parts_of,
     write_parts,
     write_star_catalogues,
 )
@@ -54,7 +57,6 @@ def simulate_on_headers(
     text: str | Path,
     folder: str | Path,
     bad_pixels: str | Path | None = None,
-    workers: int = 1,
     ccds: Sequence[int] | None = None,
 ) -> int:
     """Simulate an exposure on the headers of a real one; files as from `simulate_survey`.
@@ -71,8 +73,6 @@ def simulate_on_headers(
     bad_pixels : str or Path, optional
         Mosaic of 1 for good and 0 for bad pixels, with an extension for each CCD; instead of bad
         columns.
-    workers : int
-        Number of processes; the result does not depend on it.
     ccds : sequence of int, optional
         Only these CCDs, counted from 0; default all.
 
@@ -91,13 +91,12 @@ def simulate_on_headers(
     frames = [frame_on(exposure, real.ccds[i], i) for i in chosen]
     if bad_pixels is not None:
         frames = add_bad_pixels(frames, bad_pixels)
-    work = partial(_draw_files, survey, real, folder / "exposures")
-    truths = map_frames(work, frames, workers)
-    cards = _kept(real.primary)
-    join_exposure(survey, folder / "exposures", exposure.number, cards, [f.index for f in frames])
-    truth.write_epochs(
-        folder / "truth" / f"epochs-{exposure.number}.fits", truths, [f.index for f in frames]
-    )
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".parts-") as scratch:
+        find = partial(part_path, Path(scratch))
+        truths = [_draw_files(survey, real, parts_of(find, frame), frame) for frame in frames]
+        targets = mosaic_paths(survey, folder / "exposures", exposure.number)
+        join_exposure(targets, _kept(real.primary), exposure, chosen, find)
+    truth.write_epochs(folder / "truth" / f"epochs-{exposure.number}.fits", truths, chosen)
     truth.write_objects(folder / "truth" / "objects.fits", truths)
     truth.write_exposures(folder / "truth" / "exposures.fits", [exposure])
     write_star_catalogues(survey, frames, folder)
@@ -189,12 +188,12 @@ def add_bad_pixels(frames: Sequence[Frame], path: str | Path) -> list[Frame]:
     return done
 
 
-def _draw_files(survey, real, folder, frame) -> np.ndarray:
+def _draw_files(survey, real, paths, frame) -> np.ndarray:
     """Draw one CCD, write its parts, and return the truth about it."""
     ccd = draw_ccd(survey, frame)
     cards = _kept(real.ccds[frame.index])
     cards.update(headers.photometry_cards(frame.exposure))
-    write_parts(survey, folder, frame, ccd, cards)
+    write_parts(survey, paths, ccd, cards)
     return ccd.truth
 
 

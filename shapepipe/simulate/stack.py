@@ -5,17 +5,17 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS
 
 from shapepipe.errors import ProgramFailed
 from shapepipe.simulate import mosaic
 from shapepipe.simulate.astrometry import from_plane, outline, to_plane
-from shapepipe.simulate.exposures import Exposure, centre
+from shapepipe.simulate.exposures import Frame, centre
 from shapepipe.simulate.headers import STACK_ZERO_POINT
 from shapepipe.simulate.survey import StackSection, Survey, tile_centre
 
@@ -43,47 +43,58 @@ _KEPT = (
 )  # fmt: skip
 
 
-def make_tiles(survey: Survey, folder: Path, exposures: Sequence[Exposure]) -> None:
-    """Stack the exposures of every tile of a survey, in `folder`/tiles.
+def make_tile(
+    survey: Survey,
+    tile: str,
+    frames: Sequence[Frame],
+    find: Callable[[str, int, int], Path],
+    paths: Sequence[Path],
+    scratch: Path,
+    call: Callable[[Sequence[str], Path], object] | None = None,
+) -> None:
+    """Stack the CCDs that touch one tile.
 
     Parameters
     ----------
     survey : Survey
         Options.
-    folder : Path
-        Folder of the survey, with its exposures in place.
-    exposures : sequence of Exposure
-        All exposures.
+    tile : str
+        Number xxx.yyy.
+    frames : sequence of Frame
+        All CCDs of all exposures.
+    find : callable
+        File of a CCD from kind (image, weight), exposure number and CCD.
+    paths : sequence of Path
+        Image and weight to make.
+    scratch : Path
+        Directory for copies without compression.
+    call : callable, optional
+        Runs SWarp with arguments in a directory; default: the program that the survey names.
 
     Raises
     ------
     ProgramFailed
         SWarp is absent, or ends with an error.
     """
-    (folder / "tiles").mkdir(exist_ok=True)
-    for tile in survey.survey.tiles:
-        make_tile(survey, folder, tile, exposures)
-    names = "\n".join(survey.survey.tiles)
-    (folder / "tile_numbers.txt").write_text(names + "\n", encoding="ascii")
-
-
-def make_tile(survey: Survey, folder: Path, tile: str, exposures: Sequence[Exposure]) -> None:
-    """Stack the exposures that touch one tile, named by its number xxx.yyy."""
     place = tile_position(survey, tile)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".stack-") as scratch:
-        inputs = {}
-        for exposure in exposures:
-            n = _unpack(survey, folder, exposure.number, place, Path(scratch))
-            if n:
-                inputs[exposure.number] = n
-        if not inputs:
-            raise ProgramFailed(survey.stack.program, f"no exposure touches tile {tile}")
-        call_swarp(survey.stack, place, [f"{number}p.fits" for number in inputs], Path(scratch))
-        paths = [folder / "tiles" / name for name in tile_names(survey, tile)]
-        with fits.open(Path(scratch) / "coadd.fits") as coadd:
-            cards = tile_cards(tile, coadd[0].header, inputs)
+    inputs: dict[int, list[int]] = {}
+    for frame in frames:
+        if _touches(survey, frame, place):
+            inputs.setdefault(frame.exposure.number, []).append(frame.index)
+    if not inputs:
+        raise ProgramFailed(survey.stack.program, f"no exposure touches tile {tile}")
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="stack-") as folder:
+        made = Path(folder)
+        for number, ccds in inputs.items():
+            for kind, plain in (("image", f"{number}p.fits"), ("weight", f"{number}p.weight.fits")):
+                _copy_plain([find(kind, number, i) for i in ccds], made / plain)
+        images = [f"{number}p.fits" for number in inputs]
+        call_swarp(survey.stack, place, images, made, call)
+        with fits.open(made / "coadd.fits") as coadd:
+            counts = {number: len(ccds) for number, ccds in inputs.items()}
+            cards = tile_cards(tile, coadd[0].header, counts)
             fits.PrimaryHDU(coadd[0].data, cards).writeto(paths[0], overwrite=True)
-        with fits.open(Path(scratch) / "coadd.weight.fits") as coadd:
+        with fits.open(made / "coadd.weight.fits") as coadd:
             _write_weight(paths[1], coadd[0].data, cards)
 
 
@@ -114,7 +125,11 @@ def tile_position(survey: Survey, tile: str) -> tuple[float, float]:
 
 
 def call_swarp(
-    options: StackSection, place: tuple[float, float], images: Sequence[str], scratch: Path
+    options: StackSection,
+    place: tuple[float, float],
+    images: Sequence[str],
+    scratch: Path,
+    call: Callable[[Sequence[str], Path], object] | None = None,
 ) -> None:
     """Run SWarp in a directory on images with weights beside them, to coadd.fits.
 
@@ -132,12 +147,18 @@ def call_swarp(
         "BACK_SIZE": str(max(options.background, 1)),
     }
     (scratch / "empty.swarp").write_text("", encoding="ascii")
-    command = [_program(options.program), *images, "-c", "empty.swarp"]
+    arguments = [*images, "-c", "empty.swarp"]
     for name, value in settings.items():
-        command += [f"-{name}", value]
-    done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
+        arguments += [f"-{name}", value]
+    (call or partial(_call, options.program))(arguments, scratch)
+
+
+def _call(program, arguments, folder):
+    """Run SWarp by itself."""
+    command = [_program(program), *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise ProgramFailed(options.program, f"exit code {done.returncode}: {done.stderr[-500:]}")
+        raise ProgramFailed(program, f"exit code {done.returncode}: {done.stderr[-500:]}")
 
 
 def _program(name: str) -> str:
@@ -175,37 +196,20 @@ def tile_cards(tile: str, header: fits.Header, inputs: dict[int, int]) -> fits.H
     return cards
 
 
-def _unpack(survey, folder, number, place, scratch) -> int:
-    """Write the CCDs of an exposure that touch a tile as plain files; return how many there are."""
-    names = (
-        mosaic.mosaic_name(kind, number, survey.files.names, survey.files.extension)
-        for kind in ("image", "weight")
-    )
-    paths = [folder / "exposures" / name for name in names]
-    with fits.open(paths[0]) as images:
-        chosen = [i for i, hdu in enumerate(images) if i and _touches(survey, hdu.header, place)]
-    if not chosen:
-        return 0
-    for path, plain in zip(paths, (f"{number}p.fits", f"{number}p.weight.fits"), strict=True):
-        _copy_plain(path, chosen, scratch / plain)
-    return len(chosen)
-
-
-def _copy_plain(path, chosen, plain):
-    """Copy some HDUs to a plain file, one at a time."""
+def _copy_plain(parts, plain):
+    """Copy CCDs to a plain file, one at a time."""
     fits.PrimaryHDU().writeto(plain)
-    for i in chosen:
-        with fits.open(path) as hdus:
-            cards, pixels = hdus[i].header.copy(), hdus[i].data
+    for part in parts:
+        with fits.open(part) as hdus:
+            cards, pixels = hdus[1].header.copy(), hdus[1].data
         for name in ("BSCALE", "BZERO"):
             cards.remove(name, ignore_missing=True)
         fits.append(plain, pixels, cards)
 
 
-def _touches(survey, header, place):
+def _touches(survey, frame, place):
     """Whether the box around a CCD and a tile overlap in the tile's tangent plane."""
-    wcs = WCS(header)
-    xi, eta = to_plane(*outline(wcs, (header["NAXIS2"], header["NAXIS1"])), *place)
+    xi, eta = to_plane(*outline(frame.wcs, frame.shape), *place)
     half = (0.5 * survey.stack.size * survey.stack.pixel_scale + _EDGE) / 3600.0
     return all(
         axis.min() < half and axis.max() > -half and np.isfinite(axis).all() for axis in (xi, eta)
