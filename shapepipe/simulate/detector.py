@@ -89,8 +89,11 @@ def add_trail(image: np.ndarray, x, y, peak: float, sigma: float) -> np.ndarray:
     return touched
 
 
-def add_noise(image: np.ndarray, gain: float, read_noise: float, rng: np.random.Generator) -> None:
-    """Replace expected ADU by a Poisson draw of the electrons, and add read noise, in place.
+def add_noise(
+    image: np.ndarray, gain: float, read_noise: float, rng: np.random.Generator,
+    law: str = "poisson",
+) -> None:  # fmt: skip
+    """Replace expected ADU by a draw of the electrons, and add read noise, in place.
 
     Parameters
     ----------
@@ -100,9 +103,17 @@ def add_noise(image: np.ndarray, gain: float, read_noise: float, rng: np.random.
         e-/ADU.
     read_noise : float
         Electrons.
+    law : {"poisson", "normal", "reversed"}
+        Distribution of the electrons; the normal one uses the same random number for a pixel
+        whatever its expectation, the reversed one minus that number.
     """
+    sign = np.float32(-1 if law == "reversed" else 1)
     for start in range(0, image.shape[0], 256):
         rows = image[start : start + 256]
+        if law != "poisson":
+            variance = np.maximum(rows, 0) / np.float32(gain) + np.float32((read_noise / gain) ** 2)
+            rows += sign * np.sqrt(variance) * rng.standard_normal(rows.shape, dtype=np.float32)
+            continue
         electrons = rng.poisson(np.maximum(rows, 0.0).astype(float) * gain)
         noise = rng.standard_normal(rows.shape, dtype=np.float32) * np.float32(read_noise)
         rows[...] = (electrons + noise) / gain

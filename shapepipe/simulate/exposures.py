@@ -175,7 +175,7 @@ def draw_ccd(survey: Survey, frame: Frame) -> Ccd:
     flag = np.where(lit, 0, int(Defect.UNEXPOSED)).astype(np.int16)
     flag[_add_trails(survey, frame, image, noise) & lit] |= Defect.TRAIL
     if options.noise:
-        detector.add_noise(image, frame.gain, frame.read_noise, rng)
+        detector.add_noise(image, frame.gain, frame.read_noise, rng, options.noise_law)
     mean_hits = options.cosmic_rays * image.size * 1e-6
     hit = detector.add_cosmic_rays(image, frame.light, mean_hits, frame.gain, rng)
     flag[hit] |= Defect.COSMIC

@@ -84,24 +84,37 @@ class Sky:
 
     def _side(self, kind) -> float:
         """Side of a cell, deg; on a grid an even number of nodes fits in exactly."""
-        if kind == STAR or self.galaxies.layout == "random":
+        if (self.stars if kind == STAR else self.galaxies).layout == "random":
             return CELL
         pair = 2.0 * self.galaxies.spacing / 3600.0
         return pair * max(1, round(CELL / pair))
 
     def _draw_stars(self, i, j):
-        rng = stream(self.seed, Stream.STARS, i, j)
-        table = _table(rng.poisson(self.stars.density * (60.0 * CELL) ** 2))
-        places = rng.random((2, table.size))
+        rng, side = stream(self.seed, Stream.STARS, i, j), self._side(STAR)
+        if self.stars.layout == "grid":
+            places = _grid(rng, side, self.galaxies.spacing)[:, self._star_nodes(i, j)]
+            table = _table(places.shape[1])
+        else:
+            table = _table(rng.poisson(self.stars.density * (60.0 * side) ** 2))
+            places = rng.random((2, table.size))
         table["mag"] = _magnitudes(rng, table.size, self.stars)
-        return self._finish(table, STAR, i, j, places, CELL)
+        return self._finish(table, STAR, i, j, places, side)
+
+    def _star_nodes(self, i, j):
+        """Which nodes of a cell of the grid hold a star."""
+        n = round(self._side(GALAXY) * 3600.0 / self.galaxies.spacing) ** 2
+        share = self.stars.share if self.stars.layout == "grid" else 0.0
+        return stream(self.seed, Stream.NODES, i, j).random(n) < share
 
     def _draw_galaxies(self, i, j):
         rng, options = stream(self.seed, Stream.GALAXIES, i, j), self.galaxies
         side = self._side(GALAXY)
-        places = _grid(rng, side, options.spacing) if options.layout == "grid" else None
-        n = rng.poisson(options.density * (60.0 * side) ** 2) if places is None else len(places[0])
-        places = rng.random((2, n)) if places is None else places
+        if options.layout == "grid":
+            places = _grid(rng, side, options.spacing)[:, ~self._star_nodes(i, j)]
+            n = places.shape[1]
+        else:
+            n = rng.poisson(options.density * (60.0 * side) ** 2)
+            places = rng.random((2, n))
         table = _table(n)
         table["mag"] = _magnitudes(rng, n, options)
         weights = np.array(options.sersic_weights) / sum(options.sersic_weights)
@@ -112,6 +125,8 @@ class Sky:
         table["e1"], table["e2"] = _ellipticities(rng, n, options.ellipticity)
         if options.pairs:
             _pair(table)
+        if options.turn:
+            table["e1"], table["e2"] = -table["e1"], -table["e2"]
         return self._finish(table, GALAXY, i, j, places, side)
 
     def _finish(self, table, kind, i, j, places, side):

@@ -23,6 +23,7 @@ class Stream(IntEnum):
     PIXELS = 5
     CHIP = 6
     TRAIL = 7
+    NODES = 8
 
 
 def stream(seed: int, kind: Stream, *indices: int) -> np.random.Generator:

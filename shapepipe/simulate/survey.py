@@ -88,6 +88,10 @@ class ExposureSection(Section):
     )
     zero_point_scatter: float = option(0.03, at_least=0, unit="mag", doc="Scatter of ZERO_POINT.")
     filter: str = option("r.MP9602", doc="Name of the filter.")
+    ccds: Literal["all", "tiles"] = option(
+        "all",
+        doc="Expose all CCDs, or those that touch a tile; the others are dark: weight 0, flag 512.",
+    )
     date: Date = option("2019-10-26T08:52:01", doc="Start of the first exposure (UTC).")
 
 
@@ -122,12 +126,18 @@ class PsfSection(Section):
 class StarSection(Section):
     """[STARS]: number counts."""
 
+    layout: Literal["random", "grid"] = option(
+        "random", doc="Random positions, or nodes of the galaxies' grid that hold a star instead."
+    )
     density: float = option(
         4.0,
         at_least=0,
         at_most=1000,
         unit="arcmin^-2",
-        doc="Stars between MAG_BRIGHT and MAG_FAINT.",
+        doc="Stars between MAG_BRIGHT and MAG_FAINT (random).",
+    )
+    share: float = option(
+        0.15, at_least=0, at_most=1, doc="Part of the nodes that hold a star (grid)."
     )
     mag_bright: float = option(14.0, doc="Brightest.")
     mag_faint: float = option(24.0, doc="Faintest.")
@@ -160,6 +170,9 @@ class GalaxySection(Section):
     pairs: bool = option(
         False, doc="Make every second galaxy the twin of its neighbour, turned by 90 degrees."
     )
+    turn: bool = option(
+        False, doc="Turn every galaxy by 90 degrees before it is sheared: a twin of the survey."
+    )
     shear: Literal["constant", "patches"] = option(
         "constant", doc="G1, G2 everywhere, or besides them a shear of its own in each patch."
     )
@@ -173,6 +186,11 @@ class DetectorSection(Section):
     """[DETECTOR]: what spoils an image."""
 
     noise: bool = option(True, doc="Photon noise and read noise.")
+    noise_law: Literal["poisson", "normal", "reversed"] = option(
+        "poisson",
+        doc="How photons scatter. Normal: each pixel by the same random number whatever is drawn "
+        "on it, so that twins of a survey share their noise; reversed: by minus that number.",
+    )
     bleeding: bool = option(True, doc="Let charge above saturation flow along the columns.")
     bad_columns: float = option(2.0, at_least=0, doc="Mean number of bad columns of a CCD.")
     cosmic_rays: float = option(
@@ -264,6 +282,8 @@ def check_together(survey: Survey) -> list[str]:
         complaints.append("[GALAXIES] SERSIC_WEIGHTS: must be positive numbers")
     if not all(0.3 <= n <= 6.2 for n in galaxies.sersic):
         complaints.append("[GALAXIES] SERSIC: an index is not between 0.3 and 6.2")
+    if survey.stars.layout == "grid" and galaxies.layout != "grid":
+        complaints.append("[STARS] LAYOUT: grid, but the galaxies are not on one")
     for name in ("stars", "galaxies"):
         section = getattr(survey, name)
         if not section.mag_bright < section.mag_faint:

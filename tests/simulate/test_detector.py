@@ -36,6 +36,21 @@ def test_noise_is_poisson_of_electrons_plus_read_noise():
     assert image.var() == pytest.approx(50.0 / 2.0 + (3.0 / 2.0) ** 2, rel=0.01)
 
 
+def noise_of(expected, law):
+    image = np.full((600, 500), expected, dtype=np.float32)
+    detector.add_noise(image, 2.0, 3.0, np.random.default_rng(1), law)
+    return image - expected
+
+
+def test_normal_noise_differs_only_in_size_between_twins():
+    noise = noise_of(50.0, "normal")
+    assert noise.mean() == pytest.approx(0.0, abs=0.05)
+    assert noise.var() == pytest.approx(50.0 / 2.0 + (3.0 / 2.0) ** 2, rel=0.01)
+    assert noise_of(50.0, "reversed") == pytest.approx(-noise, abs=1e-4)
+    louder = np.sqrt((80.0 / 2.0 + 2.25) / (50.0 / 2.0 + 2.25))
+    assert noise_of(80.0, "normal") == pytest.approx(louder * noise, abs=1e-4)
+
+
 def test_cosmic_rays_stay_in_the_light_and_are_marked():
     image = np.zeros((300, 200))
     hit = detector.add_cosmic_rays(image, (20, 180, 0, 250), 30.0, 1.5, np.random.default_rng(2))

@@ -81,6 +81,25 @@ def test_pairs_cancel_shape_noise():
     assert np.array_equal(galaxies["mag"][::2], galaxies["mag"][1::2])
 
 
+def test_stars_take_nodes_of_the_grid():
+    grid = {"layout": "grid", "spacing": 10.0}
+    alone = sky(**grid).objects(*box(0.1), 0.0)
+    stars = StarSection(layout="grid", share=0.2)
+    shared = Sky(7, RA, DEC, stars, GalaxySection(**grid)).objects(*box(0.1), 0.0)
+    xi, eta = to_plane(shared["ra"], shared["dec"], RA, DEC)
+    nodes = set(zip(np.rint(xi * 360 - 0.5), np.rint(eta * 360 - 0.5), strict=True))
+    assert len(nodes) == len(shared) == (alone["kind"] == GALAXY).sum()
+    assert (shared["kind"] == STAR).mean() == pytest.approx(0.2, abs=0.03)
+
+
+def test_a_turned_sky_is_the_same_but_for_the_intrinsic_shapes():
+    plain, turned = (sky(turn=turn, g1=0.03).objects(*box(0.05), 0.0) for turn in (False, True))
+    for name in ("e1", "e2"):
+        assert plain[name].any() and np.array_equal(turned[name], -plain[name])
+    same = [name for name in plain.dtype.names if name not in ("e1", "e2")]
+    assert all(np.array_equal(plain[name], turned[name]) for name in same)
+
+
 def test_shear_of_patches():
     options = {"shear": "patches", "amplitude": 0.08, "patch_size": 3.0, "g1": 0.0}
     objects = sky(**options).objects(*box(0.25), 0.0)

@@ -47,6 +47,13 @@ def test_options_that_do_not_fit_together(tmp_path):
     assert len(caught.value.complaints) == 5
 
 
+def test_stars_on_a_grid_need_one(tmp_path):
+    path = tmp_path / "survey.ini"
+    path.write_text("[STARS]\nLAYOUT = grid\n")
+    with pytest.raises(ConfigurationError, match="LAYOUT: grid, but the galaxies are not"):
+        read_survey(path)
+
+
 @pytest.mark.parametrize(
     ("section", "line"), [("SURVEY", "TILES = 277.28"), ("EXPOSURES", "DATE = yesterday")]
 )
