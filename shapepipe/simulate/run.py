@@ -25,7 +25,10 @@ from astropy.io import fits
 from shapepipe.simulate import headers, mosaic, stack, truth
 from shapepipe.simulate.astrometry import outline, wcs_cards
 from shapepipe.simulate.camera import Camera
+from shapepipe.simulate.detector import Defect
 from shapepipe.simulate.exposures import (
+    EPOCH_COLUMNS,
+    Ccd,
     Exposure,
     Frame,
     draw_ccd,
@@ -33,6 +36,7 @@ from shapepipe.simulate.exposures import (
     make_sky,
     plan_exposures,
 )
+from shapepipe.simulate.sky import OBJECT_COLUMNS
 from shapepipe.simulate.survey import Survey, write_survey
 
 _HALO = 120.0  # arcsec: stars this far outside of a CCD are in its text catalogue
@@ -75,8 +79,18 @@ def write_lists(survey: Survey, frames: Sequence[Frame], folder: Path) -> None:
     write_survey(survey, _made(folder) / "survey.ini")
     write_star_catalogues(survey, frames, folder)
     if survey.stack.make:
-        names = "\n".join(survey.survey.tiles)
-        (folder / "tile_numbers.txt").write_text(names + "\n", encoding="ascii")
+        _write_numbers(folder / "tile_numbers.txt", survey.survey.tiles)
+        units = [f"-{tile.replace('.', '-')}" for tile in survey.survey.tiles]
+        units += [f"-{f.exposure.number}-{f.index}" for f in frames if _on_a_tile(survey, f)]
+        _write_numbers(folder / "tile_units.txt", units)
+
+
+def _write_numbers(path: Path, numbers: Sequence[str]) -> None:
+    path.write_text("\n".join(numbers) + "\n", encoding="ascii")
+
+
+def _on_a_tile(survey: Survey, frame: Frame) -> bool:
+    return any(stack.touches(survey, frame, tile) for tile in survey.survey.tiles)
 
 
 def frames_of(camera: Camera, exposures: Sequence[Exposure]) -> list[Frame]:
@@ -103,11 +117,20 @@ def frame_of(camera: Camera, exposure: Exposure, index: int) -> Frame:
 
 def draw_files(survey: Survey, camera: Camera, paths: dict[str, Path], frame: Frame) -> np.ndarray:
     """Draw one CCD, write its three parts, and return the truth about it."""
-    ccd = draw_ccd(survey, frame)
+    dark = survey.exposures.ccds == "tiles" and not _on_a_tile(survey, frame)
+    ccd = dark_ccd(frame) if dark else draw_ccd(survey, frame)
     cards = headers.ccd_cards(frame, camera, survey.exposures.filter)
     cards["SKYLEVEL"] = (round(ccd.sky, 3), "Sky at the centre (ADU)")
     write_parts(survey, paths, ccd, cards)
     return ccd.truth
+
+
+def dark_ccd(frame: Frame) -> Ccd:
+    """A CCD that saw no light: no counts, no weight, no sources."""
+    blank = np.zeros(frame.shape, np.float32)
+    flag = np.full(frame.shape, int(Defect.UNEXPOSED), np.int16)
+    columns = [*OBJECT_COLUMNS.items(), *EPOCH_COLUMNS.items()]
+    return Ccd(blank, blank, flag, np.zeros(0, dtype=columns), 0.0)
 
 
 def write_parts(survey: Survey, paths: dict[str, Path], ccd, cards: fits.Header) -> None:

@@ -79,7 +79,7 @@ def make_tile(
     place = tile_position(survey, tile)
     inputs: dict[int, list[int]] = {}
     for frame in frames:
-        if _touches(survey, frame, place):
+        if touches(survey, frame, tile):
             inputs.setdefault(frame.exposure.number, []).append(frame.index)
     if not inputs:
         raise ProgramFailed(survey.stack.program, f"no exposure touches tile {tile}")
@@ -122,6 +122,15 @@ def tile_position(survey: Survey, tile: str) -> tuple[float, float]:
     away = (step * survey.stack.spacing for step in steps)
     ra, dec = from_plane(*away, ra, dec)
     return float(ra), float(dec)
+
+
+def touches(survey: Survey, frame: Frame, tile: str) -> bool:
+    """Whether the box around a CCD and a tile overlap in the tile's tangent plane."""
+    xi, eta = to_plane(*outline(frame.wcs, frame.shape), *tile_position(survey, tile))
+    half = (0.5 * survey.stack.size * survey.stack.pixel_scale + _EDGE) / 3600.0
+    return all(
+        axis.min() < half and axis.max() > -half and np.isfinite(axis).all() for axis in (xi, eta)
+    )
 
 
 def call_swarp(
@@ -205,15 +214,6 @@ def _copy_plain(parts, plain):
         for name in ("BSCALE", "BZERO"):
             cards.remove(name, ignore_missing=True)
         fits.append(plain, pixels, cards)
-
-
-def _touches(survey, frame, place):
-    """Whether the box around a CCD and a tile overlap in the tile's tangent plane."""
-    xi, eta = to_plane(*outline(frame.wcs, frame.shape), *place)
-    half = (0.5 * survey.stack.size * survey.stack.pixel_scale + _EDGE) / 3600.0
-    return all(
-        axis.min() < half and axis.max() > -half and np.isfinite(axis).all() for axis in (xi, eta)
-    )
 
 
 def _write_weight(path, weight, cards):

@@ -7,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
 from shapepipe import run
 from shapepipe.errors import BadInput, ConfigurationError, PartlyDone, RunRefused
 from shapepipe.simulate import earlier_run, read_survey, simulate, simulate_survey, write_chain
 from shapepipe.simulate.chain import lay_out, read_unit
+from shapepipe.simulate.detector import Defect
 
 SURVEY = """
 [SURVEY]
@@ -62,7 +65,7 @@ def test_two_workers_draw_the_same_bytes_as_one_process(survey, tmp_path):
     assert simulate(path, tmp_path / "sky", workers=2) == tmp_path / "sky"
     made = contents(tmp_path / "sky")
     assert made.keys() == expected.keys()
-    assert len(made) == 6 + 4 + 4 + 2 + 3  # mosaics, texts, truth, tile and weight, lists
+    assert len(made) == 6 + 4 + 4 + 2 + 4  # mosaics, texts, truth, tile and weight, lists
     assert [name for name in made if made[name] != expected[name]] == []
 
 
@@ -154,3 +157,27 @@ def test_laying_out_copies_where_links_are_not_possible(tmp_path, monkeypatch):
     lay_out(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "b").read_text() == "new"
     assert not (tmp_path / "a").samefile(tmp_path / "b")
+
+
+@pytest.mark.programs("swarp")
+def test_only_ccds_that_touch_a_tile_see_light(tmp_path):
+    """What they show, and the stack, is the same as if all had been drawn."""
+    far = "COUNT = 2\nOFFSETS_EAST = 0, 0\nOFFSETS_NORTH = 35, -35"
+    text = SURVEY.replace("COUNT = 2", far).replace("SIZE = 200", "SIZE = 64\nBACKGROUND = 0")
+    for which in ("all", "tiles"):
+        path = tmp_path / f"{which}.ini"
+        path.write_text(text.replace("DITHER = 6", f"CCDS = {which}"))
+        simulate_survey(read_survey(path), tmp_path / which)
+    units = (tmp_path / "tiles" / "tile_units.txt").read_text().split()
+    assert units == ["-277-282", "-2366993-0", "-2366994-1"]
+    for kind in ("image", "weight", "flag"):
+        for number, seen in ((2366993, 0), (2366994, 1)):
+            name = f"exposures/{kind}-{number}.fits.fz"
+            pixels, whole = (fits.getdata(tmp_path / which / name, seen + 1)
+                             for which in ("tiles", "all"))  # fmt: skip
+            dark = fits.getdata(tmp_path / "tiles" / name, 2 - seen)
+            assert np.array_equal(pixels, whole)
+            assert (dark == (int(Defect.UNEXPOSED) if kind == "flag" else 0)).all()
+    for name in ("CFIS_image-277-282.fits", "CFIS_weight-277-282.fits.fz"):
+        both = [(tmp_path / which / "tiles" / name).read_bytes() for which in ("all", "tiles")]
+        assert both[0] == both[1]
