@@ -169,9 +169,9 @@ def test_only_ccds_that_touch_a_tile_see_light(tmp_path):
         path.write_text(text.replace("DITHER = 6", f"CCDS = {which}"))
         simulate_survey(read_survey(path), tmp_path / which)
     units = (tmp_path / "tiles" / "tile_units.txt").read_text().split()
-    assert units == ["-277-282", "-2366993-0", "-2366994-1"]
+    assert units == ["-277-282", "-2366993-1", "-2366994-0"]
     for kind in ("image", "weight", "flag"):
-        for number, seen in ((2366993, 0), (2366994, 1)):
+        for number, seen in ((2366993, 1), (2366994, 0)):
             name = f"exposures/{kind}-{number}.fits.fz"
             pixels, whole = (fits.getdata(tmp_path / which / name, seen + 1)
                              for which in ("tiles", "all"))  # fmt: skip
