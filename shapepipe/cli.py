@@ -436,3 +436,21 @@ def simulate(config, folder, workers, mode, allow_change):
     simulator = importlib.import_module("shapepipe.simulate")
     chain = simulator.write_chain(config, folder, workers, mode)
     return _run(chain, (), (), simulator.earlier_run(chain), allow_change, (None, None))
+
+
+@verbs.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False))
+@click.option("-s", "--survey", required=True, help="Folder that `shapepipe simulate` wrote.")
+@click.option("-o", "--output", help="Folder for judge.json and plots; default: none are written.")
+@click.option("--only", multiple=True, metavar="QUANTITY", help="Such as astrometry or shear.")
+def judge(runs, survey, output, only):
+    """Compare runs on a simulated survey with its truth.
+
+    \b
+    shapepipe judge output/run_quickstart_full -s input -o judged
+    shapepipe judge output/run_quickstart_full -s input --only shear
+    """
+    judges = importlib.import_module("shapepipe.judge")
+    for line in judges.show(judges.judge(runs, survey, output, only)):
+        click.echo(line)
+    return 0

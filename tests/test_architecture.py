@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "astro": ("errors",),
     "shear": ("astro", "errors"),
     "simulate": ("astro", "errors", ""),
+    "judge": ("simulate", "astro", "shear", "errors"),
     "modules": ("astro", "shear", "simulate", "errors", ""),
     "starter": ("astro", "pipeline", "errors", ""),
     "cli": ("pipeline", "starter", "errors", ""),
