@@ -9,7 +9,8 @@ from astropy.io import fits as afits
 from astropy.table import Table, vstack
 
 from shapepipe import BadInput, Input, Output, ProductFile, RowsOptions, option, runner
-from shapepipe.astro import epochs, fits, jacobians, ldac, stamps, stampstore, wcs
+from shapepipe.astro import fits, jacobians, ldac, stamps, stampstore, wcs
+from shapepipe.astro.ccdtable import CcdTable
 from shapepipe.shear import (
     Batch,
     Settings,
@@ -118,11 +119,11 @@ def ngmix_runner(job, opts: NgmixOptions):
     columns = ["NUMBER", *opts.position_params]
     table = ldac.read(job.inputs["catalogue"], columns=columns, rows=rows)
     engine, settings = _engine(opts), opts.settings()
-    frames = Frames(opts.log_wcs, opts.flux_scale)
+    ccds = CcdTable(opts.log_wcs, opts.flux_scale)
     numbers, found = [], [(Shapes.empty(0),) * settings.results]
-    for part, gathered in _gather(job, opts, table, rows, frames):
+    for part, gathered in _gather(job, opts, table, rows, ccds):
         numbers.extend(part)
-        found.append(engine(_batch(gathered, opts), settings))
+        found.append(engine(_batch(gathered, opts, ccds), settings))
     shapes, *halves = (Shapes.joined(parts) for parts in zip(*found, strict=True))
     _write(job.output("shapes"), np.array(numbers, np.int64), shapes, halves, opts.mag_zp)
     failed = int((~shapes.good).sum())
@@ -139,27 +140,7 @@ def _engine(opts):
         raise BadInput("ENGINE = ngmix", f"{error}; it comes from conda-forge", "native") from error
 
 
-class Frames:
-    """WCS and flux scale of the CCDs, read when an exposure is first met."""
-
-    def __init__(self, path, with_scales):
-        self._path, self._with_scales = path, with_scales
-        self._solutions, self._scales = {}, {}
-
-    def look_up(self, label):
-        """WCS and FSCALE of "exposure-ccd"."""
-        exposure, _, ccd = label.rpartition("-")
-        if exposure not in self._solutions:
-            self._solutions |= {exposure: [], **epochs.read_wcs(self._path, [exposure])}
-            if self._with_scales:
-                self._scales |= epochs.read_flux_scales(self._path, [exposure])
-        known = self._solutions[exposure]
-        if int(ccd) >= len(known):
-            raise BadInput(self._path, f"has no CCD {ccd} of exposure {exposure}")
-        return known[int(ccd)], self._scales.get((exposure, int(ccd)), 1.0)
-
-
-def _gather(job, opts, table, rows, frames):
+def _gather(job, opts, table, rows, ccds):
     """Numbers and stamps of some objects at a time, read in step from all stores."""
     stores = [stampstore.read_stamps(job.inputs[r], rows.start, rows.stop) for r in STORES]
     numbers, objects = [], []
@@ -178,7 +159,7 @@ def _gather(job, opts, table, rows, frames):
             continue
         numbers.append(int(number))
         place = [float(table[name][row]) for name in opts.position_params]
-        objects.append((*place, [entry for _, entry in stored], frames))
+        objects.append((*place, [entry for _, entry in stored]))
         if len(objects) == AT_ONCE:
             yield numbers, objects
             numbers, objects = [], []
@@ -186,7 +167,7 @@ def _gather(job, opts, table, rows, frames):
         yield numbers, objects
 
 
-def _batch(objects, opts):
+def _batch(objects, opts, ccds):
     """Arrays of the objects' epochs; an epoch counts if all stores have it."""
     labels = [sorted(set.intersection(*(set(entry) for entry in o[2]))) for o in objects]
     offsets = np.concatenate([[0], np.cumsum([len(some) for some in labels])]).astype(np.int64)
@@ -203,7 +184,7 @@ def _batch(objects, opts):
     image = (image - background).astype(np.float32)
     weight = np.where(flag == 0, weight, 0).astype(np.float32)
     names = np.array([label for _, label in flat], dtype=str)
-    centre, jacobian, scale = _places(names, ra[owner], dec[owner], image.shape, objects)
+    centre, jacobian, scale = _places(names, ra[owner], dec[owner], image.shape, ccds)
     image *= scale[:, None, None]
     weight /= scale[:, None, None] ** 2
     if opts.noise == "scaled":
@@ -216,13 +197,13 @@ def _batch(objects, opts):
     )
 
 
-def _places(names, ra, dec, shape, objects):
+def _places(names, ra, dec, shape, ccds):
     """Centre in the stamp, Jacobian and flux scale of each epoch, CCD by CCD."""
     centre, jacobian = np.full((len(names), 2), np.nan), np.full((len(names), 2, 2), np.nan)
     scale = np.ones(len(names), np.float32)
     for name in np.unique(names):
         here = np.flatnonzero(names == name)
-        solution, scale[here] = objects[0][3].look_up(str(name))
+        solution, scale[here] = ccds.look_up(str(name))
         x, y = wcs.world_to_pixel(solution, ra[here], dec[here])
         here, x, y = (values[np.isfinite(x) & np.isfinite(y)] for values in (here, x, y))
         centre[here, 0] = x - stamps.middle_pixel(x) + shape[2] // 2

@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from shapepipe import BadInput, Input, Options, Output, ProductFile, option, runner
-from shapepipe.astro import epochs, ldac, moments, spread, stampstore, wcs
+from shapepipe.astro import ldac, moments, spread, stampstore, wcs
+from shapepipe.astro.ccdtable import CcdTable
 
 CHUNK = 500  # objects in memory at a time
 CLOSE = 2.0  # pixels; XWIN_IMAGE farther from X_IMAGE has gone astray
@@ -78,33 +79,26 @@ def spread_model_runner(job, opts: SpreadModelOptions):
 
 
 class Frames:
-    """How the CCDs of the epochs lie on the stack, and what their counts weigh; found when met."""
+    """How the CCDs of the epochs lie on the stack, and what their counts weigh."""
 
     def __init__(self, job, opts):
         path = job.inputs["catalogue"]
         self.n_without = 0
-        self._log = opts.log_wcs
-        self._turns, self._scales, self._solutions = {}, {}, {}
-        if self._log:
+        self._turns = {}
+        self._ccds = CcdTable(opts.log_wcs) if opts.log_wcs else None
+        if self._ccds:
             self._stack = wcs.from_header(ldac.read_header(path), path)
         else:
             job.log.warning("without LOG_WCS, PSFs of CCDs are not turned to the stack")
 
     def look_up(self, label, ra, dec):
         """Matrix that turns a stamp of a CCD to the stack, and FSCALE."""
-        if not self._log:
+        if not self._ccds:
             return np.eye(2, dtype=int), 1.0
+        solution, scale = self._ccds.look_up(label)
         if label not in self._turns:
-            exposure, _, ccd = label.rpartition("-")
-            if exposure not in self._solutions:
-                self._solutions |= {exposure: [], **epochs.read_wcs(self._log, [exposure])}
-                self._scales |= epochs.read_flux_scales(self._log, [exposure])
-            ccds = self._solutions[exposure]
-            if int(ccd) >= len(ccds):
-                raise BadInput(self._log, f"has no CCD {ccd} of exposure {exposure}")
-            self._turns[label] = spread.orientation(ccds[int(ccd)], self._stack, ra, dec)
-        exposure, _, ccd = label.rpartition("-")
-        return self._turns[label], self._scales[exposure, int(ccd)]
+            self._turns[label] = spread.orientation(solution, self._stack, ra, dec)
+        return self._turns[label], scale
 
 
 def _measure(job, opts, rows, frames):
