@@ -168,7 +168,8 @@ class Flow:
         path, missing = Path(step.output, MISSING_FILE), missing_units(self.plan, step)
         if missing:
             lines = [",".join(row) for row in (("step", "number", "state"), *missing)]
-            write_atomically(path, "\n".join(lines) + "\n")
+            folder = self.directory.path / step.label
+            write_atomically(path, "\n".join(lines) + "\n", folder)
         else:
             path.unlink(missing_ok=True)
 

@@ -13,6 +13,7 @@ import getpass
 import json
 import os
 import platform
+import shutil
 import socket
 import sys
 import time
@@ -43,9 +44,12 @@ class Record(NamedTuple):
     wall: float
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file under a part name and rename it, so that it is there whole or not at all."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+def write_atomically(path: Path, text: str, folder: Path | None = None) -> None:
+    """Write a file under a part name and rename it, so that it is there whole or not at all.
+
+    The part is in the same directory, or in another one of the same disk.
+    """
+    part = (folder or path.parent) / f"{path.name}.{os.getpid()}.part"
     with open(part, "w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
@@ -168,6 +172,15 @@ class RunDirectory:
             os.write(stream, b"\n")
         self._folders = {folder: index for index, folder in _folders(self.outcomes).items()}
         reach("records-opened")
+
+    def clear(self, labels: list[str]) -> None:
+        """Remove what processes that were killed left: private directories, files half written."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        if not self.shard:  # other shards may be writing just now
+            for folder in (self.path, *(self.path / label for label in labels)):
+                for part in folder.glob("*.part"):
+                    part.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the records and let go of the run."""

@@ -201,7 +201,7 @@ def execute(plan: Plan, *, command: Sequence[str] = (), allow_change: bool = Fal
         else:
             _begin_together(plan, command, overrides)
             directory.acquire()
-        _clear(directory.scratch)
+        directory.clear([step.label for step in plan.steps])
         reach("scratch-cleared")
         directory.open()
         if plan.part is not None:
@@ -302,7 +302,7 @@ def _drive_to_the_end(plan: Plan, flow: Flow, pool: Pool, notice: Notice) -> Res
         pool.close()
         reach("pool-closed")
         flow.close()
-        _clear(directory.scratch)
+        directory.clear([step.label for step in plan.steps])
     if status is None:
         bad = any(step.count(*BAD) or step.incomplete for step in plan.steps) or flow.complaints
         status = 1 if bad else 0
@@ -374,12 +374,6 @@ def load_mpi():
         raise ConfigurationError(
             f"[EXECUTION] MODE = mpi needs mpi4py and an MPI library: {error}"
         ) from error
-
-
-def _clear(scratch: Path) -> None:
-    """Remove what attempts left behind."""
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True, exist_ok=True)
 
 
 def _write_launch(plan: Plan, command: Sequence[str], overrides: Sequence[str]) -> None:

@@ -170,7 +170,8 @@ def count_records(directory: RunDirectory) -> dict[str, dict[str, int]]:
             for raw in stream:
                 if raw.startswith(b'{"step":"') and raw.endswith(b"\n"):
                     head = raw.split(b'"', 14)
-                    key, attempt = head[3] + b"\0" + head[11], int(head[14][1:].split(b",", 1)[0])
+                    key, rest = head[3] + b"\0" + head[11], head[14][1:].split(b",", 1)[0]
+                    attempt = int(rest.rstrip(b"}\n"))
                     if key not in newest or newest[key][0] <= attempt:
                         newest[key] = attempt, head[7]
     counts: dict[str, Counter] = defaultdict(Counter)
