@@ -9,12 +9,13 @@ from shapepipe.astro import epochs, ldac, moments, sightings, stamps
 from shapepipe.modules.merge_headers_runner import merge_headers_runner
 from shapepipe.modules.split_exp_runner import split_exp_runner
 from shapepipe.modules.vignetmaker_runner import vignetmaker_runner
-from shapepipe.simulate import simulate
+from shapepipe.simulate import read_survey, simulate_survey
 from shapepipe.testing import trial
 
 SURVEY = """
 [SURVEY]
 SEED = 4
+{place}
 [CAMERA]
 GEOMETRY = grid
 COLUMNS = 2
@@ -42,14 +43,15 @@ EXTENSION = .fits
 """
 EXPOSURES = ("2366993", "2366994")
 SIZE = 41
+PLACES = {"ordinary": "", "ra_0": "RA = 0\nDEC = -30", "pole": "RA = 40\nDEC = 89.999"}
 
 
-@pytest.fixture(scope="module")
-def survey(tmp_path_factory):
+@pytest.fixture(scope="module", params=PLACES.values(), ids=PLACES)
+def survey(request, tmp_path_factory):
     """A survey whose stars, with their true positions, are the objects of a stack."""
     folder = tmp_path_factory.mktemp("survey")
-    (folder / "survey.ini").write_text(SURVEY)
-    simulate(folder / "survey.ini", folder / "sky", workers=1)
+    (folder / "survey.ini").write_text(SURVEY.format(place=request.param))
+    simulate_survey(read_survey(folder / "survey.ini"), folder / "sky")
     headers = {}
     for number in EXPOSURES:
         inputs = {kind: folder / "sky" / "exposures" / f"{kind}-{number}.fits"
