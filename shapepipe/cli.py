@@ -144,23 +144,21 @@ def _run(config, overrides, only, continue_run, allow_change, turn) -> int:
         plan = prepare(config, overrides, only, continue_run, part)
         return _execute(plan, overrides, allow_change, stop_after)
     mpi = load_mpi()
-    if mpi.rank() > 0:
-        mpi.serve()
-        return 0
     try:
+        if mpi.rank() > 0:
+            mpi.serve()
+            return 0
         plan = prepare(config, overrides, only, continue_run, part)
-    except BaseException:
-        mpi.dismiss()
-        raise
-    try:
-        return _execute(plan, overrides, allow_change, stop_after)
-    except ShapePipeError:
-        mpi.dismiss()
-        raise
-    except BaseException:
+        status = _execute(plan, overrides, allow_change, stop_after)
+    except BaseException as error:  # the other ranks must not wait for ever
+        if mpi.rank() == 0 and isinstance(error, (ShapePipeError, OSError)):
+            mpi.dismiss()
+            raise
         sys.excepthook(*sys.exc_info())
         mpi.abort(1)
         raise
+    mpi.part(status)
+    return status
 
 
 def _execute(plan, overrides, allow_change, stop_after) -> int:

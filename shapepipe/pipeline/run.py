@@ -23,6 +23,7 @@ from shapepipe.pipeline.dispatch import Pool, make_pool
 from shapepipe.pipeline.flow import Flow
 from shapepipe.pipeline.logs import close_logger, run_logger
 from shapepipe.pipeline.notice import Notice
+from shapepipe.pipeline.options import parse_duration
 from shapepipe.pipeline.plan import make_plan
 from shapepipe.pipeline.points import reach
 from shapepipe.pipeline.progress import Display, NoDisplay
@@ -338,7 +339,7 @@ def open_pool(config: RunConfig, folder: Path) -> Pool:
     if config.execution.mode == "mpi":
         mpi = load_mpi()
         if mpi.world_size() > 1:
-            return mpi.MpiPool(folder)
+            return mpi.MpiPool(folder, parse_duration(config.job.rank_silence) or 0.0)
         return make_pool("serial", "supervised", 1, folder)
     return make_pool(
         config.execution.mode, config.job.smp_backend, config.job.smp_batch_size, folder

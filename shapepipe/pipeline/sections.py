@@ -109,6 +109,11 @@ class JobSection(Section):
     retries_per_run: int = option(
         100, at_least=0, doc="Most such tries in one run, so that a sick machine cannot eat it up."
     )
+    rank_silence: Duration = option(
+        "00:05:00",
+        doc="A rank of MPI that has jobs and gives no sign of life for so long is given up: the job"
+        " it had under way is lost, the others go on.",
+    )
     dask_scheduler: str | None = option(
         None, doc="Dask cluster that runs already: address (tcp://...) or file of its scheduler."
     )
