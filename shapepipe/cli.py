@@ -16,6 +16,7 @@ from rich.markup import escape
 import shapepipe
 from shapepipe.errors import ConfigurationError, RunRefused, ShapePipeError
 from shapepipe.pipeline import show
+from shapepipe.pipeline.clean import clean as clean_run
 from shapepipe.pipeline.config import load_config, mode_of
 from shapepipe.pipeline.options import parse_duration
 from shapepipe.pipeline.records import RunDirectory
@@ -187,6 +188,7 @@ def verbs():
     shapepipe submit -c config.ini --on slurm   the same as an array of batch jobs
     shapepipe status RUN               how far is it?
     shapepipe resume RUN               go on where it stopped
+    shapepipe clean RUN                what has served and could be removed?
     """
 
 
@@ -267,6 +269,13 @@ def resume(run_directory, overrides, only, allow_change, turn, config):
     shapepipe resume output/run_2026-01-31_12-00-00
     shapepipe resume output/run_2026-01-31_12-00-00 -e 2366993-18
     """
+    directory, last, config = _as_started(run_directory, config)
+    overrides, only = [*last["overrides"], *overrides], only or last["only"]
+    return _run(config, overrides, only, directory.path, allow_change, turn)
+
+
+def _as_started(run_directory, config) -> tuple[RunDirectory, dict, str]:
+    """A run, how it was last started, and its INI file; go where that was."""
     directory = RunDirectory(Path(run_directory).absolute())
     last = directory.read_run()["launches"][-1]
     os.environ.update({k: v for k, v in last["environment"].items() if k not in os.environ})
@@ -277,8 +286,35 @@ def resume(run_directory, overrides, only, allow_change, turn, config):
             raise ConfigurationError(
                 f"the INI file {config} is gone; give one with -c (a copy is in logs/)"
             )
-    overrides, only = [*last["overrides"], *overrides], only or last["only"]
-    return _run(config, overrides, only, directory.path, allow_change, turn)
+    return directory, last, config
+
+
+@verbs.command()
+@click.argument("run_directory", type=click.Path(exists=True, file_okay=False))
+@OVERRIDE
+@click.option("--keep", type=click.Choice(["products", "final"]), help="Instead of KEEP.")
+@click.option("--orphans", is_flag=True, help="Remove products of units that left the chain, too.")
+@click.option("--even-if-read", is_flag=True, help="Remove what another run has read, too.")
+@click.option("--yes", is_flag=True, help="Remove; otherwise nothing is changed.")
+@click.option(
+    "-c", "--config", help="INI file to use instead of the one that the run was started with."
+)
+def clean(run_directory, overrides, keep, orphans, even_if_read, yes, config):
+    """Show what of a run has served and could be removed, and remove it if told so.
+
+    \b
+    shapepipe clean output/run_1                      what would go, by step, and why
+    shapepipe clean output/run_1 --keep final         the same with another KEEP
+    shapepipe clean output/run_1 --keep final --yes   remove it
+
+    What a unit that is not done still needs stays, and so do records and logs.
+    """
+    directory, last, config = _as_started(run_directory, config)
+    overrides = [*last["overrides"], *overrides]
+    overrides += [f"EXECUTION:KEEP={keep}"] if keep else []
+    clean_run(directory.path, config, overrides, orphans=orphans, even_if_read=even_if_read,
+              now=yes)  # fmt: skip
+    return 0
 
 
 @verbs.command()

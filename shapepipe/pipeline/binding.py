@@ -24,6 +24,7 @@ from shapepipe.pipeline.match import (
     join_numbers,
 )
 from shapepipe.pipeline.options import missing_path
+from shapepipe.pipeline.records import RUN_FILE, RunDirectory
 from shapepipe.pipeline.runner import Input
 from shapepipe.pipeline.steps import Plan, PlannedStep, State
 from shapepipe.pipeline.wiring import Column, Wire, choose_products, wire
@@ -275,7 +276,8 @@ def _ended(step: PlannedStep) -> bool:
     return step.bound and not step.count(State.TO_DO)
 
 
-def _scheme(plan: Plan, step: PlannedStep) -> str:
+def numbering_of(plan: Plan, step: PlannedStep) -> str:
+    """Numbering scheme of a step's inputs."""
     given = (step.opts.numbering_scheme, plan.config.file.numbering_scheme, step.runner.numbering)
     return next((scheme for scheme in given if scheme is not None), DEFAULT_SCHEME)
 
@@ -288,7 +290,7 @@ def _on_disk(plan, step, pattern, ext, places) -> Found | None:
         folders,
         pattern,
         ext,
-        _scheme(plan, step),
+        numbering_of(plan, step),
         listing=plan.listing,
         correct=plan.config.file.correct_file_pattern,
         newest_first=any(place.newest_first for place in places),
@@ -303,7 +305,7 @@ def _on_disk(plan, step, pattern, ext, places) -> Found | None:
     if found.not_numbered and found.index:
         step.notes.append(
             f"{len(found.not_numbered)} files hold {pattern!r} but no number of form "
-            f"{_scheme(plan, step)!r}, such as {found.not_numbered[0]}"
+            f"{numbering_of(plan, step)!r}, such as {found.not_numbered[0]}"
         )
     return found
 
@@ -318,14 +320,26 @@ def _nothing_found(plan, step, pattern, ext, places, products, found) -> str:
     if folders:
         parts.append(
             explain_nothing(
-                folders, pattern, ext, _scheme(plan, step), found or Found(pattern, ext)
+                folders, pattern, ext, numbering_of(plan, step), found or Found(pattern, ext)
             )
         )
+        parts += [text for folder in folders if (text := _removed_from(Path(folder)))]
     if not parts:
         parts.append(
             f"nowhere to look for {pattern}*{ext}: give [FILE] INPUT_DIR, or INPUT_MODULE here"
         )
     return "; ".join(parts)
+
+
+def _removed_from(folder: Path) -> str:
+    """Say how many products of an earlier run's step were removed, if a directory is such."""
+    run = next((p for p in folder.parents if (p / RUN_FILE).is_file()), None)
+    if run is None:
+        return ""
+    label = str(folder.relative_to(run)).partition("/output")[0]
+    records = RunDirectory(run).records()
+    count = sum(len(r.removed) for (name, _), r in records.items() if name == label)
+    return f"{count} products of {label} were removed from run {run.name}" if count else ""
 
 
 def _settle(plan: Plan, step: PlannedStep, columns: list[Column], gather_all: bool) -> list[str]:

@@ -17,12 +17,23 @@ import numpy as np
 
 from shapepipe.pipeline.binding import bind
 from shapepipe.pipeline.crew import Assignment
-from shapepipe.pipeline.job import LOST, OK, TIMEOUT, Outcome, StepContext, Task, failed_log_name
+from shapepipe.pipeline.job import (
+    LOST,
+    OK,
+    TIMEOUT,
+    Outcome,
+    StepContext,
+    Task,
+    failed_log_name,
+    identity,
+)
+from shapepipe.pipeline.keeping import Keeping
 from shapepipe.pipeline.logs import StepLog
 from shapepipe.pipeline.match import Listing
 from shapepipe.pipeline.points import reach
 from shapepipe.pipeline.records import Record, write_atomically
 from shapepipe.pipeline.rehearsal import planted_in
+from shapepipe.pipeline.removed import Removed
 from shapepipe.pipeline.resume import Known, gathered_marks, gathered_paths, mark_step, still_done
 from shapepipe.pipeline.retry import Retries, below_floor, missing_units, nothing_usable
 from shapepipe.pipeline.steps import BAD, GOOD, NOTHING, Plan, PlannedStep, State
@@ -89,11 +100,13 @@ class Flow:
         self.complaints: list[str] = []
         self._retries = Retries(plan)
         self._parts: dict[tuple[int, int], frozenset[str]] = {}
+        self._keeping = Keeping(plan, self._records)
         for step in plan.steps:
             if step.bound:
                 self._open(step)
         for step in plan.steps:
             self._end_if_over(step)
+        self._keeping.begin()
 
     def next(self, room: int) -> list[Assignment]:
         """Take up to `room` assignments."""
@@ -185,6 +198,7 @@ class Flow:
         reach("log-kept")
         self.directory.commit(line)
         self._products[step.index] += len(outcome.products)
+        self._keeping.note(step, number, outcome, line["try"])
         if self._retries.again(outcome):
             self._try_again(step, outcome, before)
             return
@@ -243,6 +257,9 @@ class Flow:
             "in": keys + self._gathered_keys.get(step.index, []),
             "out": outcome.products,
         }
+        if outcome.status == OK and outcome.row in step.remake:
+            made = [(name, f"{step.output}/{name}") for name in outcome.products]
+            line["remade"] = [f"{name}:{identity(path)}" for name, path in made]
         if outcome.metrics:
             line["metrics"] = outcome.metrics
         if outcome.error:
@@ -287,6 +304,7 @@ class Flow:
             for there in edges.after(row):
                 self._tell(later, there, step, row, state, elapsed)
         self._end_if_over(step)
+        self._keeping.settle(step, row, state)
 
     def _tell(self, later, row, step, row_before, state, elapsed) -> None:
         if later.state[row] != State.TO_DO:
@@ -389,7 +407,8 @@ class Flow:
 
     def _push_waiting(self, step: PlannedStep) -> None:
         """Queue the units that waited for whole steps, but for those that prove to be done."""
-        known = Known(step, {path: index for index, path in self.directory.folders().items()})
+        folders = {path: index for index, path in self.directory.folders().items()}
+        known = Known(step, folders, Removed(self.plan, self._records))
         waiting = (step.state == State.TO_DO) & (self._missing[step.index] == 0)
         for row in np.flatnonzero(waiting).tolist():
             state = still_done(self.plan, step, row, self._records, known)
@@ -406,6 +425,7 @@ class Flow:
             self.complaints += complaints
             for text in complaints:
                 self.log.error("%s", text)
+            self._keeping.give_up()
             later.bound, later.numbers, later.columns = True, [], []
             later.state = np.zeros(0, np.uint8)
         if later.bound:
@@ -413,6 +433,7 @@ class Flow:
             reach("step-bound")
             self._open(later)
             self._end_if_over(later)
+            self._keeping.begin()
 
     def _finish(self, step: PlannedStep) -> None:
         elsewhere = step.count(State.ELSEWHERE)

@@ -138,6 +138,8 @@ def _floor(text: str) -> str:
 
 Floor = Annotated[str, AfterValidator(_floor)]
 """A number of units, or a percentage of them."""
+Keep = Literal["all", "products", "final"]
+"""What stays of what a step makes; see `retention`."""
 Duration = Annotated[str, AfterValidator(_duration)]
 """A time in seconds or as [H:]M:S, kept as text."""
 
@@ -242,6 +244,9 @@ class Options(Section):
     timeout: Duration | None = option(
         None,
         doc="Longest time of one job of this step, in seconds or H:M:S, instead of [JOB] TIMEOUT.",
+    )
+    keep: Keep | None = option(
+        None, doc="What stays of the products of this step, instead of [EXECUTION] KEEP."
     )
 
     def secondary_files(self) -> list[Path]:

@@ -17,7 +17,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -34,7 +34,11 @@ LAST_BYTES = 1 << 20
 
 
 class Record(NamedTuple):
-    """What is kept of an outcome, as the next start of the run needs it."""
+    """What is kept of an outcome, as the next start of the run needs it.
+
+    `removed` are products that were removed since, because nothing needed them; `remade` are the
+    products, as name:size:time, of a unit that was done again only because they had been removed.
+    """
 
     status: str
     attempt: int
@@ -42,6 +46,8 @@ class Record(NamedTuple):
     inputs: tuple[str, ...]
     products: tuple[str, ...]
     wall: float
+    removed: tuple[str, ...] = ()
+    remade: tuple[str, ...] = ()
 
 
 def write_atomically(path: Path, text: str, folder: Path | None = None) -> None:
@@ -212,6 +218,11 @@ class RunDirectory:
             raise OSError(28, "No space left on device", str(self.outcomes))
         reach("record-written")
 
+    def note_removed(self, label: str, number: str, attempt: int, names: Sequence[str]) -> None:
+        """Record that products of a unit are about to be removed, so that they are not missed."""
+        line = {"removed": list(names), "step": label, "number": number, "try": attempt}
+        self.commit(line)
+
     def file_key(self, path: str, identity: str) -> str:
         """Short form of an input file in a record: number of its folder, name, size and time."""
         folder, _, name = path.rpartition("/")
@@ -252,8 +263,12 @@ class RunDirectory:
 
     def _read_records(self) -> dict[tuple[str, str], Record]:
         newest: dict[tuple[str, str], Record] = {}
+        removed: dict[tuple[str, str, int], list[str]] = {}
         for line in self.lines():
-            if "status" in line:
+            if "removed" in line:
+                unit = line["step"], line["number"], line["try"]
+                removed.setdefault(unit, []).extend(line["removed"])
+            elif "status" in line:
                 key = sys.intern(line["step"]), line["number"]
                 attempt = line.get("try", 1)
                 if key in newest and newest[key].attempt > attempt:
@@ -265,7 +280,12 @@ class RunDirectory:
                     tuple(line.get("in", ())),
                     tuple(line.get("out", ())),
                     line.get("wall", 0.0),
+                    remade=tuple(line.get("remade", ())),
                 )
+        for (label, number, attempt), names in removed.items():
+            record = newest.get((label, number))
+            if record is not None and record.attempt == attempt:
+                newest[label, number] = record._replace(removed=tuple(dict.fromkeys(names)))
         return newest
 
     def lines(self) -> Iterator[dict]:

@@ -16,6 +16,7 @@ from shapepipe.pipeline.job import EMPTY, OK, identity
 from shapepipe.pipeline.match import Listing
 from shapepipe.pipeline.options import WIRING, path_kind
 from shapepipe.pipeline.records import Record
+from shapepipe.pipeline.removed import Removed, make_again
 from shapepipe.pipeline.steps import NOTHING, Plan, PlannedStep, State
 from shapepipe.pipeline.wiring import Wire
 
@@ -38,6 +39,7 @@ def mark_done(plan: Plan, records: dict[tuple[str, str], Record], earlier: dict)
             bind(plan, step)
         if step.bound:
             mark_step(plan, step, records, earlier, folders)
+    make_again(plan, records)
 
 
 def _has_ended(step: PlannedStep) -> bool:
@@ -58,10 +60,10 @@ def _mark_units(plan: Plan, step: PlannedStep, records, earlier, folders) -> Non
             if (step.label, number) in records:
                 step.reasons[row] = "an earlier step runs again"
         return
-    known = Known(step, folders)
+    known = Known(step, folders, Removed(plan, records))
     for row, number in enumerate(step.numbers):
         record = records.get((step.label, number))
-        if _has_nothing(plan, step, row):
+        if _has_nothing(plan, step, row, known.removed):
             step.state[row] = State.SKIPPED
             continue
         if record is None:
@@ -76,9 +78,12 @@ def _mark_units(plan: Plan, step: PlannedStep, records, earlier, folders) -> Non
 class Known:
     """What is the same for all units of a step when their inputs are compared with records."""
 
-    def __init__(self, step: PlannedStep, folders: dict[str, int]):
-        self.folders = folders
+    def __init__(self, step: PlannedStep, folders: dict[str, int], removed: Removed):
+        self.folders, self.removed = folders, removed
         self.marks = gathered_marks(step, lambda path, mark: _key(folders, path, mark))
+        found = {_key(folders, path, mark) for path, mark in removed.gathered(step)}
+        self.again = {entry for entry in found if not entry.endswith(":")}
+        self.gone = {_name_of(entry) for entry in found - self.again}
 
 
 def still_done(plan: Plan, step: PlannedStep, row: int, records, known: Known) -> State | None:
@@ -89,7 +94,7 @@ def still_done(plan: Plan, step: PlannedStep, row: int, records, known: Known) -
     return State.DONE if record.status == OK else State.DONE_EMPTY
 
 
-def _has_nothing(plan, step, row) -> bool:
+def _has_nothing(plan, step, row, removed) -> bool:
     """Whether an earlier unit had nothing usable, or did not make what it makes only sometimes."""
     for column in step.columns:
         source = column.sources[column.which[row]]
@@ -99,8 +104,9 @@ def _has_nothing(plan, step, row) -> bool:
         if state in NOTHING:
             return True
         if source.optional and state == State.DONE:
-            if not os.path.exists(column.path(row, step.numbers[row])):
-                return True
+            number = step.numbers[row]
+            if not os.path.exists(column.path(row, number)):
+                return not removed.is_gone(column, row, number)
     return False
 
 
@@ -119,7 +125,8 @@ def _why_again(plan, step, row, record, earlier, known) -> str:
     changed = _changed_input(step, row, record, known)
     if changed:
         return changed
-    gone = [name for name in record.products if not os.path.exists(f"{step.output}/{name}")]
+    kept = [name for name in record.products if name not in record.removed]
+    gone = [name for name in kept if not os.path.exists(f"{step.output}/{name}")]
     return f"product {gone[0]} is gone" if gone else ""
 
 
@@ -140,14 +147,17 @@ def what_changed(step: PlannedStep, before: dict | None) -> str:
 
 
 def _changed_input(step, row, record, known) -> str:
-    paths = [path for path in step.inputs_of(row) if path]
-    before = {entry.rsplit(":", 2)[0]: entry for entry in record.inputs}
-    if len(before) != len(paths) + len(known.marks):
-        return f"number of inputs changed ({len(before)} -> {len(paths) + len(known.marks)})"
-    if known.marks and (others := set(known.marks) - set(record.inputs)):
-        name = min(others)
-        return f"input {name.rsplit(':', 2)[0].partition('/')[2]} changed"
-    for path in paths:
+    paths = step.inputs_of(row)
+    before = {_name_of(entry): entry for entry in record.inputs}
+    expected = len(paths) + len(known.marks) + len(known.gone)
+    if len(before) != expected:
+        return f"number of inputs changed ({len(before)} -> {expected})"
+    if known.marks or known.gone:
+        others = set(known.marks) - set(record.inputs)
+        others -= {entry for entry in known.again if _name_of(entry) in before}
+        if others := {_name_of(entry) for entry in others} | (known.gone - before.keys()):
+            return f"input {min(others).partition('/')[2]} changed"
+    for column, path in zip(step.columns, paths, strict=True):
         folder, _, name = path.rpartition("/")
         key = f"{known.folders.get(folder)}/{name}"
         entry = before.get(key)
@@ -156,10 +166,18 @@ def _changed_input(step, row, record, known) -> str:
         try:
             now = identity(path)
         except OSError:
-            return f"input {name} is gone"
+            if not known.removed.is_gone(column, row, step.input_number(row)):
+                return f"input {name} is gone"
+            continue
         if entry != f"{key}:{now}":
-            return f"input {name} changed"
+            if not known.removed.same_again(column, row, step.input_number(row), now):
+                return f"input {name} changed"
     return ""
+
+
+def _name_of(entry: str) -> str:
+    """Folder and name of an input in a record, without size and time."""
+    return entry.rsplit(":", 2)[0]
 
 
 def _key(folders, path: str, mark: str) -> str:

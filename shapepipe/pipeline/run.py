@@ -81,6 +81,7 @@ class Result:
             for (label, _), record in sorted(directory.records().items())
             if label == step and record.status == "ok"
             for name in record.products
+            if name not in record.removed
         ]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from shapepipe.pipeline.options import Address, Duration, Folder, Scheme, Section, option
+from shapepipe.pipeline.options import Address, Duration, Folder, Keep, Scheme, Section, option
 from shapepipe.pipeline.rehearsal import parse_planted
 
 
@@ -51,6 +51,11 @@ class ExecutionSection(Section):
         doc="Pool: workers here (smp), ranks of mpiexec, workers of a Dask cluster, or one worker.",
     )
     module_path: list[str] = option([], doc="Folders with runners of your own, one file each.")
+    keep: Keep = option(
+        "all",
+        doc="What stays: all; products (of every step, but not the shares that were joined); final"
+        " (products that no later step takes, and those of steps that take all files at once).",
+    )
 
 
 class FileSection(Section):

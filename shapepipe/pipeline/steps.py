@@ -65,6 +65,8 @@ class PlannedStep:
         Directories of earlier steps that the options of this one name.
     reasons : dict of int to str
         Row -> why it is to do, where that is not simply that it is new.
+    remake : set of int
+        Rows that are to do only because their products were removed and are needed again.
     """
 
     index: int
@@ -81,6 +83,7 @@ class PlannedStep:
     notes: list[str] = field(default_factory=list)
     state: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
     reasons: dict[int, str] = field(default_factory=dict)
+    remake: set[int] = field(default_factory=set)
     print_values: dict[str, str] = field(default_factory=dict)
     fingerprint: str = ""
     only: Chosen = field(default_factory=Chosen)
@@ -131,10 +134,13 @@ class PlannedStep:
 
     def inputs_of(self, row: int) -> tuple[str, ...]:
         """Paths of one unit's own inputs, in the order of the columns."""
-        number = self.numbers[row]
-        if self.shares > 1:
-            number = number.rpartition("_")[0]
+        number = self.input_number(row)
         return tuple(column.path(row, number) for column in self.columns)
+
+    def input_number(self, row: int) -> str:
+        """Number of a unit's inputs: its own, or that of the unit whose rows it shares."""
+        number = self.numbers[row]
+        return number.rpartition("_")[0] if self.shares > 1 else number
 
     def count(self, *states: State) -> int:
         """Number of units in these states."""
