@@ -18,6 +18,7 @@ from shapepipe.errors import ConfigurationError, RunRefused, ShapePipeError
 from shapepipe.pipeline import show
 from shapepipe.pipeline.clean import clean as clean_run
 from shapepipe.pipeline.config import load_config, mode_of
+from shapepipe.pipeline.launcher import is_one_too_many
 from shapepipe.pipeline.options import parse_duration
 from shapepipe.pipeline.records import RunDirectory
 from shapepipe.pipeline.report import report as show_report
@@ -141,7 +142,10 @@ def shapepipe_run(config, overrides, only, resume, allow_change, turn, list_modu
 def _run(config, overrides, only, continue_run, allow_change, turn) -> int:
     """Run or continue, as one of the ranks of an MPI world if that is the mode."""
     part, stop_after = turn
-    if mode_of(config, overrides) != "mpi":
+    mode = mode_of(config, overrides)
+    if mode != "mpi":
+        if not (part or only) and is_one_too_many(mode, os.environ):
+            return 0
         plan = prepare(config, overrides, only, continue_run, part)
         return _execute(plan, overrides, allow_change, stop_after)
     mpi = load_mpi()

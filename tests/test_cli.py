@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from shapepipe.pipeline.match import Listing
+from shapepipe.pipeline.run import execute
+
 SPEC = importlib.util.spec_from_file_location(
     "pipeline_conftest", Path(__file__).parent / "pipeline" / "conftest.py"
 )
@@ -67,6 +70,29 @@ def test_each_distinct_error_stands_once_with_its_units_and_what_to_do(case):
     assert "HDU 3 is missing (allowed: 2 HDUs)" in err
     assert "fault_runner empty 1 x (-000007): no star left" in err
     assert err.splitlines()[-1] == f"to continue: shapepipe resume {case.out}/run"
+
+
+def test_a_log_that_is_not_there_is_not_named(case, capsys):
+    case.files("a", "b")
+    case.ini("noop_runner")
+    plan = case.plan()
+    (case.inputs / "b-000001.txt").unlink()
+    assert execute(plan).exit_status == 1
+    err = capsys.readouterr().err
+    assert "b-000001.txt" in err and "process-000001.log" not in err
+    assert "process-000001.log" not in (case.out / "run/logs/shapepipe.log").read_text()
+
+
+def test_a_directory_that_cannot_be_read_is_told_once(case, monkeypatch):
+    case.files("a", "b")
+    case.ini("noop_runner, fault_runner")
+
+    def refuse(_, folder):
+        raise PermissionError(13, "Permission denied", folder)
+
+    monkeypatch.setattr(Listing, "below", refuse)
+    status, _, err = case.call("plan", "-c", case.path)
+    assert (status, err) == (2, f"error run.ini: {case.inputs}: Permission denied\n")
 
 
 def test_long_lists_of_units_are_cut(case):

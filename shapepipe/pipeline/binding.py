@@ -44,8 +44,12 @@ def bind(plan: Plan, step: PlannedStep) -> list[str]:
     for role, pattern, ext, gather in roles:
         try:
             column, must_wait = _find_role(plan, step, role, pattern, ext, places, wires)
-        except (AmbiguousPattern, SchemeError, ConfigurationError, OSError) as error:
-            complaints.append(f"{at(plan, step)} {role.role}: {_os_text(error)}")
+        except OSError as error:  # said once, whatever wants to read it
+            text = f"{error.filename}: {error.strerror}" if error.strerror else str(error)
+            complaints.append(f"{plan.config.path.name}: {text}")
+            continue
+        except (AmbiguousPattern, SchemeError, ConfigurationError) as error:
+            complaints.append(f"{at(plan, step)} {role.role}: {error}")
             continue
         waiting |= must_wait
         if column is None:
@@ -87,12 +91,6 @@ def at(plan: Plan, step: PlannedStep) -> str:
     """Say which file and section a complaint is about."""
     section = step.config.section
     return plan.config.where.get(section, f"{plan.config.path.name} [{section}]")
-
-
-def _os_text(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
 
 
 def _roles(plan: Plan, step: PlannedStep) -> list[tuple[Input, str, str, bool]]:

@@ -26,7 +26,7 @@ from shapepipe.pipeline.options import (
     split_list,
 )
 from shapepipe.pipeline.runner import Runner, find_runner, list_runners
-from shapepipe.pipeline.sections import SECTIONS
+from shapepipe.pipeline.sections import SECTIONS, ExecutionSection
 
 
 @dataclass(frozen=True)
@@ -251,8 +251,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     steps = _read_steps(ini, values, origins, complaints, warnings)
     if own["FILE"] is not None and not own["FILE"].output_dir.is_dir():
         where = origins["FILE"].get("output_dir", ini.path.name)
-        reason = missing_path(own["FILE"].output_dir, "directory")
-        complaints.append(f"{where} [FILE] OUTPUT_DIR: {reason}")
+        folder = own["FILE"].output_dir
+        reason = missing_path(folder, "directory", ALMOST_THE_SAME)
+        make = "" if folder.exists() else f" (to make it: mkdir -p {folder})"
+        complaints.append(f"{where} [FILE] OUTPUT_DIR: {reason}{make}")
     if complaints:
         raise ConfigurationError(sorted(dict.fromkeys(complaints), key=_by_line))
     return RunConfig(
@@ -264,6 +266,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         warnings=tuple(dict.fromkeys(warnings)),
         **{name.lower(): section for name, section in own.items()},
     )
+
+
+ALMOST_THE_SAME = 0.8
+"""Likeness of a mistyped name of OUTPUT_DIR: `outputs` means `output`, `input` does not."""
 
 
 def _by_line(complaint: str) -> tuple:
@@ -445,4 +451,4 @@ def mode_of(path: str | Path, overrides: Sequence[str] = ()) -> str:
         return ""
     _override(values, overrides)
     written = values.get("EXECUTION", {}).get("mode")
-    return written.text.lower() if written else ""
+    return written.text.lower() if written else ExecutionSection.model_fields["mode"].default

@@ -280,9 +280,11 @@ class Flow:
         where = ""
         if OUTCOME_STATES[outcome.status] in BAD:
             name = failed_log_name(Task(0, 0, number, (), ""))
-            where = str(self.directory.logs(step.label) / name)
+            path = self.directory.logs(step.label) / name
+            where = str(path) if path.is_file() else ""  # nothing is logged before a job begins
+            shown = f" ({where})" if where else ""
             self.log.error(
-                "%s %s %s: %s (%s)", step.label, number, outcome.status, outcome.error, where
+                "%s %s %s: %s%s", step.label, number, outcome.status, outcome.error, shown
             )
         else:
             self.log.info("%s %s %s: %s", step.label, number, outcome.status, outcome.error)

@@ -58,8 +58,8 @@ def _existing_file(text) -> Path:
     return path
 
 
-def missing_path(path: Path, kind: str) -> str:
-    """Say that `path` is not there, and what is near it."""
+def missing_path(path: Path, kind: str, likeness: float = 0.5) -> str:
+    """Say that `path` is not there, and what is near it: at least so much alike, of 1."""
     there = "does not exist"
     if path.exists():
         there = "is a directory, not a file" if path.is_dir() else f"is not a {kind}"
@@ -68,7 +68,7 @@ def missing_path(path: Path, kind: str) -> str:
         return f"{kind} {path} {there}: there is no directory {parent}"
     if path.exists():
         return f"{kind} {path} {there}"
-    near = get_close_matches(path.name, os.listdir(parent), n=1, cutoff=0.5)
+    near = get_close_matches(path.name, os.listdir(parent), n=1, cutoff=likeness)
     return f"{kind} {path} {there}" + (f"; did you mean {parent / near[0]}?" if near else "")
 
 

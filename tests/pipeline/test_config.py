@@ -146,7 +146,18 @@ def test_an_output_directory_that_is_not_there(case):
     out = case.out
     path = edit(case.ini("noop_runner"), f"OUTPUT_DIR = {out}", f"OUTPUT_DIR = {out}s")
     assert complaints(path) == [
-        f"run.ini:10 [FILE] OUTPUT_DIR: directory {out}s does not exist; did you mean {out}?"
+        f"run.ini:10 [FILE] OUTPUT_DIR: directory {out}s does not exist; did you mean {out}? "
+        f"(to make it: mkdir -p {out}s)"
+    ]
+
+
+def test_an_output_directory_is_not_mistaken_for_the_input(case):
+    (case.folder / "input").mkdir()
+    output = case.folder / "output"
+    path = edit(case.ini("noop_runner"), f"OUTPUT_DIR = {case.out}", f"OUTPUT_DIR = {output}")
+    assert complaints(path) == [
+        f"run.ini:10 [FILE] OUTPUT_DIR: directory {output} does not exist "
+        f"(to make it: mkdir -p {output})"
     ]
 
 
