@@ -17,7 +17,6 @@ from astropy.io import fits as afits
 from astropy.table import Table, vstack
 from astropy.wcs import WCS
 from matplotlib.figure import Figure
-from sqlitedict import SqliteDict
 
 from shapepipe.astro import centroids, fits, ldac, sip, wcs
 from shapepipe.judge.case import EXPOSURE, Case
@@ -115,31 +114,24 @@ def _undisturbed(stars):
 def measured_stars(case: Case) -> Table | None:
     """Bright isolated stars of all catalogues of exposures, with their offsets from the truth."""
     parts, epochs = [], {}
-    with _merged(case) as merged:
-        for (exposure, ccd), path in case.products("sexcat", EXPOSURE).items():
-            if exposure not in epochs:
-                epochs = {exposure: (case.epochs(exposure), merged[exposure])}
-            truth, entries = epochs[exposure]
-            here = truth[truth["ccd"] == int(ccd)]
-            part = _stars_of_ccd(case, path, here, entries[int(ccd)]["WCS"])
-            part["exposure"], part["ccd"] = exposure, int(ccd)
-            parts.append(part)
+    for (exposure, ccd), path in case.products("sexcat", EXPOSURE).items():
+        if exposure not in epochs:
+            epochs = {exposure: case.epochs(exposure)}
+        here = epochs[exposure][epochs[exposure]["ccd"] == int(ccd)]
+        part = _stars_of_ccd(case, path, here, case.headers[exposure][int(ccd)]["WCS"])
+        part["exposure"], part["ccd"] = exposure, int(ccd)
+        parts.append(part)
     return vstack(parts) if parts else None
 
 
 def _solutions(case: Case) -> Iterator[dict]:
     """Residuals of one CCD after the other, mas."""
-    with _merged(case) as merged:
-        for number in case.exposures["number"]:
-            epochs, entries = case.epochs(number), merged.get(str(number))
-            if entries is None:
-                continue
-            for ccd, (entry, header) in enumerate(
-                zip(entries, _mosaic_headers(case, number), strict=True)
-            ):
-                yield {"exposure": str(number), "ccd": ccd} | compare_solutions(
-                    entry["WCS"], header, epochs[epochs["ccd"] == ccd]
-                )
+    for exposure, entries in case.headers.items():
+        epochs, headers = case.epochs(exposure), _mosaic_headers(case, int(exposure))
+        for ccd, (entry, header) in enumerate(zip(entries, headers, strict=True)):
+            truth = epochs[epochs["ccd"] == ccd]
+            found = compare_solutions(entry["WCS"], header, truth)
+            yield {"exposure": exposure, "ccd": ccd} | found
 
 
 def compare_solutions(merged: WCS, header: afits.Header, truth: Table) -> dict[str, float]:
@@ -186,10 +178,6 @@ def _mosaic_headers(case, number):
     with fits.open_hdus(path, memmap=False) as hdus, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return [unit.header.copy() for unit in hdus[1:]]
-
-
-def _merged(case):
-    return SqliteDict(case.product("log_exp_headers", ".sqlite"), flag="r")
 
 
 def _stars_of_ccd(case, path, truth, solution):

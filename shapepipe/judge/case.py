@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 from astropy.table import Table
+from sqlitedict import SqliteDict
 
 from shapepipe.errors import BadInput
 from shapepipe.simulate.survey import Survey, read_survey
@@ -49,6 +51,12 @@ class Case:
     def exposures(self) -> Table:
         """Truth: pointing, zero point, sky, PSF of each exposure."""
         return self._truth("exposures")
+
+    @cached_property
+    def headers(self) -> dict[str, np.ndarray]:
+        """Table of `merge_headers_runner`: exposure to {WCS, header} of each CCD."""
+        with SqliteDict(self.product("log_exp_headers", ".sqlite"), flag="r") as table:
+            return dict(table.items())
 
     def epochs(self, exposure: str | int) -> Table:
         """Truth: every source on every CCD of one exposure."""

@@ -6,12 +6,15 @@ source, the brightest first. Sources that only share the detection of a brighter
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from astropy.table import Table, hstack, vstack
 from astropy.wcs import WCS
 from matplotlib.figure import Figure
+from scipy import ndimage
 
 from shapepipe.astro import fits, ldac, wcs
 from shapepipe.judge import bare
@@ -19,12 +22,14 @@ from shapepipe.judge.bins import crossing, edges_of, shares
 from shapepipe.judge.case import EXPOSURE, TILE, Case
 from shapepipe.judge.matching import isolated, match
 from shapepipe.judge.verdict import Verdict
+from shapepipe.simulate.detector import Defect
 from shapepipe.simulate.sky import GALAXY, STAR
 
 TOLERANCE = 0.6
 """Arcsec; half of the FWHM of a poor image is about the distance at which two sources blend."""
 CROWD = 3.0
 """Arcsec; a source with a brighter one this close is counted as crowded."""
+_NEAR = 12  # pixels from a trail or a saturated pixel at which a detection is spoilt
 _SHIFT = 12.0  # arcsec by which detections are moved to count chance matches
 _COLUMNS = ["XWIN_IMAGE", "YWIN_IMAGE", "X_IMAGE", "Y_IMAGE", "MAG_AUTO", "IMAFLAGS_ISO"]
 
@@ -33,7 +38,7 @@ class Matched(NamedTuple):
     """Sources and detections of one kind of image."""
 
     truth: Table  # kind, mag, found, blended, alone, masked
-    found: Table  # mag, true, chance, masked
+    found: Table  # mag, true, chance, masked, spoilt
 
 
 def judge(case: Case) -> Verdict | None:
@@ -50,7 +55,9 @@ def judge(case: Case) -> Verdict | None:
     return Verdict(figures, tables, {"detection": draw(curves)})
 
 
-def match_image(truth: Table, found: Table, masked: np.ndarray, scale: float) -> Matched:
+def match_image(
+    truth: Table, found: Table, masked: np.ndarray, spoilt: np.ndarray, scale: float
+) -> Matched:
     """Match the detections of one image.
 
     Parameters
@@ -61,6 +68,8 @@ def match_image(truth: Table, found: Table, masked: np.ndarray, scale: float) ->
         Columns of SExtractor; pixels counted from 1.
     masked : ndarray of bool
         Sources whose pixel is flagged.
+    spoilt : ndarray of bool
+        Detections close to a trail or to saturation in one of the exposures.
     scale : float
         Arcsec per pixel.
     """
@@ -72,7 +81,8 @@ def match_image(truth: Table, found: Table, masked: np.ndarray, scale: float) ->
                      "found": own.detection >= 0, "blended": own.blended,
                      "alone": isolated(truth, CROWD / scale, 0.0)})  # fmt: skip
     detections = Table({"mag": found["MAG_AUTO"], "masked": found["IMAFLAGS_ISO"] != 0,
-                        "true": own.source >= 0, "chance": moved.source >= 0})  # fmt: skip
+                        "true": own.source >= 0, "chance": moved.source >= 0,
+                        "spoilt": spoilt})  # fmt: skip
     return Matched(sources, detections)
 
 
@@ -88,6 +98,7 @@ def summarise(matched: Matched) -> dict[str, float]:
         "n_sources_unmasked": len(truth),
         "n_detections_unmasked": len(found),
         "purity": _mean(found["true"]),
+        "purity_off_trails": _mean(found["true"][~found["spoilt"]]),
         "purity_of_all": _mean(matched.found["true"]),
         "chance_matches": _mean(found["chance"]),
         "found_alone_to_22": _mean(truth["found"][truth["alone"] & (truth["mag"] < 22)]),
@@ -147,7 +158,8 @@ def _exposures(case):
             epochs = {exposure: case.epochs(exposure)}
         truth = epochs[exposure][epochs[exposure]["ccd"] == int(ccd)]
         solution = wcs.from_header(fits.read_header(images[key]), images[key])
-        parts.append(_of_image(path, flags[key], truth, solution))
+        spoilt = partial(near_defects, case, exposure=exposure, ccd=ccd)
+        parts.append(_of_image(path, flags[key], truth, solution, spoilt))
     return parts
 
 
@@ -162,11 +174,12 @@ def _tiles(case):
         truth = case.objects.copy()
         truth["x"], truth["y"] = wcs.world_to_pixel(solution, truth["ra"], truth["dec"])
         weight = fits.read_image(weights[key]) if key in weights else None
-        parts.append(_of_image(path, flags[key], truth, solution, weight))
+        spoilt = partial(near_defects, case)
+        parts.append(_of_image(path, flags[key], truth, solution, spoilt, weight))
     return parts
 
 
-def _of_image(path, flag, truth, solution: WCS, weight=None):
+def _of_image(path, flag, truth, solution: WCS, spoilt: Callable, weight=None):
     flags = fits.read_image(flag)
     ny, nx = flags.shape
     inside = (truth["x"] > -0.5) & (truth["x"] < nx - 0.5)
@@ -176,7 +189,33 @@ def _of_image(path, flag, truth, solution: WCS, weight=None):
         seen = weight[at] > 0
         truth, at = truth[seen], (at[0][seen], at[1][seen])
     found = ldac.read(path, columns=_COLUMNS)
-    return match_image(truth, found, flags[at] != 0, wcs.pixel_scale(solution))
+    x, y = (_windowed(found, axis) - 1.0 for axis in "XY")
+    near = spoilt(*wcs.pixel_to_world(solution, x, y))
+    return match_image(truth, found, flags[at] != 0, near, wcs.pixel_scale(solution))
+
+
+def near_defects(case: Case, ra, dec, exposure: str = "", ccd: str = "") -> np.ndarray:
+    """Tell which positions are close to what stays in a stack: satellite trails, saturation.
+
+    Parameters
+    ----------
+    case : Case
+        Its runs have the flags of the CCDs and the table of headers.
+    ra, dec : ndarray
+        Degrees.
+    exposure, ccd : str
+        One CCD alone; default all.
+    """
+    near = np.zeros(len(ra), bool)
+    for (number, index), path in case.products("flag", EXPOSURE).items():
+        if number not in case.headers or (exposure and (number, index) != (exposure, ccd)):
+            continue
+        bad = fits.read_image(path) & (Defect.TRAIL | Defect.SATURATED) != 0
+        bad = ndimage.maximum_filter(bad, 2 * _NEAR + 1)
+        x, y = wcs.world_to_pixel(case.headers[number][int(index)]["WCS"], ra, dec)
+        inside = (x > -0.5) & (y > -0.5) & (x < bad.shape[1] - 0.5) & (y < bad.shape[0] - 0.5)
+        near[inside] |= bad[np.rint(y[inside]).astype(int), np.rint(x[inside]).astype(int)]
+    return near
 
 
 def _windowed(found, axis):
