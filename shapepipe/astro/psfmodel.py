@@ -17,7 +17,9 @@ from shapepipe.errors import BadInput
 
 HDU_NAME = "PSF_DATA"
 COLUMN = "PSF_MASK"
-LANCZOS_ORDER = 4  # half-width in samples of the kernel that PSFEx itself resamples with
+PSFEX_ORDER = 3  # half-width in samples of the Lanczos kernel by which PSFEx resamples (vignet.h)
+SHIFT_ORDER = 4  # that of the kernel by which stamps are moved here
+_NODES = 80  # of the integral over the kernel, which is right to 1e-12 with them
 
 
 @dataclass(frozen=True)
@@ -101,25 +103,66 @@ class PSFModel:
     def on_pixels(self, shape: tuple[int, int] | None = None) -> PSFModel:
         """Same model with its basis images on the pixel grid of the image.
 
-        The basis is resampled once, which serves every position because resampling is linear. The
-        kernel is the Lanczos-4 function that PSFEx itself uses.
+        The basis is resampled once, which serves every position because resampling is linear.
+        A model that has the sampling of the image is left as it is, to the bit.
 
         Parameters
         ----------
         shape : tuple of int, optional
             Rows and columns of the stamps; the shape of the basis images by default. Pixels beyond
             the extent of the model are 0.
+
+        See Also
+        --------
+        smooth_matrix : the kernel, and why it is not the plain one of PSFEx.
         """
         shape = shape or self.basis.shape[1:]
         if self.sampling == 1.0 and tuple(shape) == self.basis.shape[1:]:
             return self
+        matrix = kernel_matrix if self.sampling == 1.0 else smooth_matrix
         rows, columns = (
-            kernel_matrix((np.arange(n) - n // 2) / self.sampling + size // 2, size)
+            matrix((np.arange(n) - n // 2) / self.sampling + size // 2, size)
             for n, size in zip(shape, self.basis.shape[1:], strict=True)
         )
         # values are flux per image pixel whatever the sampling, so no factor of sampling^2 is due
         basis = np.einsum("ab,kbc,dc->kad", rows, self.basis, columns, optimize=True)
         return replace(self, basis=basis.astype(np.float32), sampling=1.0)
+
+
+def smooth_matrix(places, n_samples: int) -> np.ndarray:
+    """Weights that bring PSFEx samples to other places, cut at the Nyquist frequency.
+
+    PSFEx fits its samples c so that the pixel of a star at x is sum_k c_k L(x / s - k), with the
+    Lanczos-3 function L and the step s; over many stars, at all fractions of a pixel, the sum is
+    right on average. At a given fraction it is not: at the samples themselves it is c, sharper or
+    wider than the PSF by what L lacks or adds. What stars of all fractions have in common is that
+    sum without the images that L leaves beyond the Nyquist frequency of the samples: L is replaced
+    by its convolution with sinc, the same at every fraction.
+
+    Parameters
+    ----------
+    places : array-like
+        Where the values are wanted, in units of samples, sample 0 at 0; shape (n_out,).
+    n_samples : int
+        Number of samples; beyond them the function is 0.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_out, n_samples). Rows sum to 0.997, as those of PSFEx do on average.
+
+    References
+    ----------
+    Bertin 2011, ADASS XX, ASPC 442, 435 (the fit); Bernstein & Gruen 2014, PASP 126, 287 (what
+    interpolating kernels do to Fourier modes).
+    """
+    places = np.asarray(places, float)
+    u, weight = np.polynomial.legendre.leggauss(_NODES)
+    u, weight = PSFEX_ORDER * u, PSFEX_ORDER * weight
+    kernel = weight * np.sinc(u) * np.sinc(u / PSFEX_ORDER)
+    distance = places[:, None] - np.arange(n_samples)
+    inside = (places > -0.5) & (places < n_samples - 0.5)
+    return np.where(inside[:, None], np.sinc(distance[..., None] - u) @ kernel, 0.0)
 
 
 def kernel_matrix(places, n_samples: int) -> np.ndarray:
@@ -142,10 +185,10 @@ def kernel_matrix(places, n_samples: int) -> np.ndarray:
     Duchon 1979, J. Appl. Meteor. 18, 1016 (the window). Weights are divided by their sum.
     """
     places = np.asarray(places, float)[..., None]
-    reach = np.arange(1 - LANCZOS_ORDER, LANCZOS_ORDER + 1)
+    reach = np.arange(1 - SHIFT_ORDER, SHIFT_ORDER + 1)
     samples = np.floor(places) + reach
     distance = places - samples
-    weights = np.sinc(distance) * np.sinc(distance / LANCZOS_ORDER)
+    weights = np.sinc(distance) * np.sinc(distance / SHIFT_ORDER)
     weights /= weights.sum(axis=-1, keepdims=True)
     matrix = np.zeros((*places.shape[:-1], n_samples))
     inside = (samples >= 0) & (samples < n_samples)

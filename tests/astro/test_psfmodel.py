@@ -105,37 +105,69 @@ def test_no_positions_give_no_stamps(tmp_path):
     assert model.evaluate([], []).shape == (0, 51, 51)
 
 
-@pytest.mark.parametrize("sampling", [0.45, 0.8, 1.0, 1.3])
+def fitted_samples(sigma, size, sampling):
+    """Samples of a Gaussian as PSFEx fits them: to stars at all fractions of a pixel, by Lanczos-3.
+
+    Along one axis; the image is the product of two.
+    """
+    half = int(sampling * (size // 2)) - 3
+    x = np.concatenate([np.arange(-half, half + 1) - shift for shift in np.linspace(-0.5, 0.5, 41)])
+    distance = x[:, None] / sampling + size // 2 - np.arange(size)
+    kernel = np.where(np.abs(distance) < 3, np.sinc(distance) * np.sinc(distance / 3), 0.0)
+    star = np.exp(-0.5 * (x / sigma) ** 2) / np.sqrt(2 * np.pi) / sigma
+    return np.linalg.lstsq(kernel, star, rcond=None)[0]
+
+
+def fitted_table(size, sampling, sigma_x, sigma_y):
+    """Table of a constant model of an elliptical Gaussian."""
+    hdu = model_table(0, size, sampling)
+    along_x, along_y = (fitted_samples(sigma, size, sampling) for sigma in (sigma_x, sigma_y))
+    hdu.data["PSF_MASK"][0, 0] = np.outer(along_y, along_x)
+    return hdu
+
+
+@pytest.mark.parametrize("sampling", [0.45, 0.8, 1.3])
 @pytest.mark.parametrize("size", [50, 51])
 @pytest.mark.parametrize("shape", [(41, 41), (40, 44)])
 def test_sampling_is_honoured_and_stamps_are_centred(tmp_path, sampling, size, shape):
-    hdu = model_table(0, size, sampling, sigma=2.5)
+    hdu = fitted_table(size, sampling, 2.0, 2.0)
     model = psfmodel.read_psf(write(tmp_path / "a.psf", hdu)).on_pixels(shape)
     stamp = model.evaluate([7.0], [8.0])
     assert stamp.shape[1:] == shape
     assert model.sampling == 1.0
     found = moments.measure(stamp)
-    truth = moments.measure(
-        psfmodel.read_psf(write(tmp_path / "b.psf", model_table(0, 61, 1.0, sigma=2.5))).evaluate(
-            [0], [0]
-        )
-    )
-    assert (found.x[0], found.y[0]) == pytest.approx((shape[1] // 2, shape[0] // 2), abs=2e-3)
-    assert found.flux[0] == pytest.approx(1.0, rel=3e-3)
-    # the basis images of sizes 50, 51 and 61 have shapes of their own: compare sizes only
-    assert found.sigma[0] == pytest.approx(truth.sigma[0], rel=5e-3)
+    assert (found.x[0], found.y[0]) == pytest.approx((shape[1] // 2, shape[0] // 2), abs=1e-4)
+    assert found.flux[0] == pytest.approx(1.0, rel=3e-4)
+    # of a Gaussian sampled at points, so that the moments are exact
+    assert found.sigma[0] == pytest.approx(2.0, rel=2e-4)
+    assert np.hypot(found.g1[0], found.g2[0]) < 1e-4
 
 
-def test_resampling_agrees_with_galsim_lanczos(tmp_path):
-    hdu = model_table(0, 45, 0.7, sigma=1.8)
+@pytest.mark.parametrize("sampling", [0.5, 0.7, 0.8, 0.93])
+def test_samples_fitted_by_psfex_give_the_size_and_shape_of_the_stars(tmp_path, sampling):
+    hdu = fitted_table(51, sampling, 1.65, 1.5)  # a FWHM of 3.7 pixels
     model = psfmodel.read_psf(write(tmp_path / "a.psf", hdu))
-    image = galsim.Image(model.basis[0], scale=0.7)
-    profile = galsim.InterpolatedImage(
-        image, x_interpolant=galsim.Lanczos(4, conserve_dc=True), normalization="sb"
-    )
-    drawn = profile.drawImage(nx=21, ny=21, scale=1.0, method="no_pixel").array
-    stamp = model.on_pixels((21, 21)).evaluate([0.0], [0.0])[0]
-    assert np.abs(stamp - drawn).max() < 1e-3 * drawn.max()
+    found = moments.measure(model.on_pixels((45, 45)).evaluate([0.0], [0.0]))
+    assert found.sigma[0] ** 2 == pytest.approx(1.65 * 1.5, rel=3e-4)
+    assert found.g1[0] == pytest.approx(0.15 / 3.15, abs=2e-4)
+    assert found.g2[0] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_samples_at_the_pixels_of_the_image_stay_as_they_are(tmp_path):
+    hdu = model_table(1, 51, 1.0)
+    model = psfmodel.read_psf(write(tmp_path / "a.psf", hdu))
+    cut, whole = (model.on_pixels(shape).evaluate([9.0], [70.0]) for shape in ((41, 43), (51, 51)))
+    np.testing.assert_allclose(cut, whole[:, 5:46, 4:47], rtol=0, atol=1e-8)
+    assert model.on_pixels() is model
+
+
+def test_model_ends_where_its_samples_end(tmp_path):
+    hdu = fitted_table(31, 0.7, 2.0, 2.0)
+    stamp = psfmodel.read_psf(write(tmp_path / "a.psf", hdu)).on_pixels((41, 41)).evaluate([0], [0])
+    half = int(0.7 * 15.5)
+    assert (stamp[0, 20 - half : 21 + half, 20 - half : 21 + half] != 0).all()
+    assert not stamp[0, : 20 - half].any()
+    assert not stamp[0, :, 21 + half :].any()
 
 
 def test_shift_moves_the_centroid():
