@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 import galsim
 import numpy as np
+from figures import PROJECT, commit, processor
 
 import shapepipe
 from shapepipe.astro import moments
@@ -27,7 +28,6 @@ from shapepipe.pipeline.run import prepare
 from shapepipe.shear.batch import Batch
 from shapepipe.shear.measure import measure
 
-PROJECT = Path(__file__).parents[2]
 RESULTS = PROJECT / "scripts" / "bench.d" / "results.jsonl"
 
 NOOP = '''"""Nothing, as fast as possible."""
@@ -151,23 +151,6 @@ def last_results() -> dict[str, float]:
         return {}
     lines = map(json.loads, RESULTS.read_text(encoding="utf-8").splitlines())
     return {line["what"]: line["value"] for line in lines if line["processor"] == processor()}
-
-
-def processor() -> str:
-    """Model and number of processors."""
-    models = [
-        line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    return f"{len(models)} x {models[0] if models else 'unknown'}"
-
-
-def commit() -> str:
-    """Short name of the commit; '+' if the tree differs from it."""
-    command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
 
 
 def _make_files(folder: Path, n: int) -> None:
