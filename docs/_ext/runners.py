@@ -204,6 +204,9 @@ def definitions(pairs) -> str:
     )
 
 
+UNDERLINED = re.compile(r".+\n-+\n.")
+
+
 def literals(names) -> str:
     """Comma list of literals."""
     return ", ".join(f"``{name}``" for name in names)
@@ -215,8 +218,9 @@ def prose(text: str) -> str:
     for block in re.split(r"\n\s*\n", text.strip("\n")):
         if block.startswith((" ", "\t")):
             parts.append("::\n\n" + "\n".join(f"    {line}" for line in block.splitlines()))
-        elif set(block.splitlines()[-1]) == {"-"}:
-            parts.append(f"**{block.splitlines()[0]}**")
+        elif UNDERLINED.match(block):
+            title, _, text = block.split("\n", 2)
+            parts += [f"**{title}**", escape(text)]
         else:
             parts.append(escape(block))
     return "\n\n".join(parts)

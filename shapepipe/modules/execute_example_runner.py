@@ -1,4 +1,9 @@
-"""Example: run a program on each file, here `head`."""
+"""Example: run a program on each file, here `head`.
+
+Algorithm
+---------
+A program is called with a list of arguments and a time limit; what it prints is kept.
+"""
 
 from shapepipe import Input, Options, Output, Program, option, runner
 
@@ -11,8 +16,8 @@ class ExecuteExampleOptions(Options):
 
 @runner(
     inputs=[
-        Input("numbers", ext=".txt"),
-        Input("letters", ext=".txt"),
+        Input("numbers", ext=".txt", doc="A number on each line."),
+        Input("letters", ext=".txt", doc="A letter on each line."),
         Input("pyex_output", ext=".cat", doc="Product of python_example_runner."),
     ],
     outputs=[Output("head_output", ext=".txt", doc="What the program printed.")],

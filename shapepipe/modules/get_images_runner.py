@@ -1,4 +1,16 @@
-"""Images of a list of IDs: linked or copied from directories, or downloaded from VOSpace."""
+"""Images of a list of IDs: linked or copied from directories, or downloaded from VOSpace.
+
+Algorithm
+---------
+For each ID and each kind of image the dummy number in INPUT_FILE_PATTERN is replaced by the ID.
+The file is linked, copied or downloaded under a name of its own, up to N_TRY times; it counts
+when all its HDUs are there, and gets its final name then. In this name letters and points of the
+ID are gone.
+
+References
+----------
+VOSpace specification 2.1, IVOA Recommendation 2018 (`vos:` addresses).
+"""
 
 import os
 import re

@@ -1,4 +1,17 @@
-"""The final catalogue of a stack: one row for each detected object, with all that was measured."""
+"""The final catalogue of a stack: one row for each detected object, with all that was measured.
+
+Algorithm
+---------
+Tables are joined by NUMBER; every detection keeps its row, and what was not measured has a value
+that says so. With c = SPREAD_MODEL + SM_ERROR_FACTOR SPREADERR_MODEL, an object is a star where
+the absolute value of c is below SM_STAR_THRESH, a galaxy where c is above SM_GAL_THRESH, and
+neither elsewhere.
+
+References
+----------
+Desai et al. 2012, ApJ 757, 83 (classes from the spread model); Guinot et al. 2022, A&A 666, A162
+(the thresholds).
+"""
 
 from typing import Literal
 

@@ -1,6 +1,18 @@
 """Flag images: borders, bright stars, deep-sky objects, missing data and external flags.
 
 The masks are declared in a second INI file, MASK_CONFIG_PATH, whose sections stand here.
+
+Algorithm
+---------
+Each mask ORs its bit into the image. Halos and spikes of bright stars are polygons, scaled by 1 -
+growth (mag - pivot) about the star, which may lie outside of the image; a pixel belongs to a
+polygon if its centre lies inside (non-zero winding). Messier and NGC objects are discs and
+ellipses of their catalogued size. No data are pixels of weight zero or not finite.
+
+References
+----------
+Hormann & Agathos 2001, Comput. Geom. 20, 131 (winding numbers); OpenNGC, M. Verga (sizes of
+deep-sky objects); Guinot et al. 2022, A&A 666, A162 (shapes of halos and spikes).
 """
 
 from importlib.resources import files

@@ -1,4 +1,14 @@
-"""Columns of an external catalogue for the objects of ours, matched on the sky."""
+"""Columns of an external catalogue for the objects of ours, matched on the sky.
+
+Algorithm
+---------
+Positions become unit vectors; a k-d tree gives the nearest neighbour of each, which counts within
+TOLERANCE. Several objects may have the same neighbour.
+
+References
+----------
+Bentley 1975, Commun. ACM 18, 509 (k-d trees); Virtanen et al. 2020, Nat. Methods 17, 261 (SciPy).
+"""
 
 from typing import Literal
 

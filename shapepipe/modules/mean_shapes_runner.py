@@ -1,4 +1,16 @@
-"""Maps of ellipticity and size over the focal plane, and rho statistics, from all stars."""
+"""Maps of ellipticity and size over the focal plane, and rho statistics, from all stars.
+
+Algorithm
+---------
+An affine map from pixels to the sky, fitted to the stars of each CCD, places the CCDs and turns
+ellipticities. Cells hold the mean over all stars of all exposures. TreeCorr correlates
+ellipticities and residuals in 32 logarithmic bins of 0.5 to 300 arcmin.
+
+References
+----------
+Rowe 2010, MNRAS 404, 350 (rho 1 and 2); Jarvis et al. 2016, MNRAS 460, 2245 (rho 3 to 5); Jarvis,
+Bernstein & Jain 2004, MNRAS 352, 338 (TreeCorr).
+"""
 
 from pydantic import field_validator
 

@@ -1,4 +1,15 @@
-"""One table of the WCS of all CCDs of all exposures, for the stacks that are made of them."""
+"""One table of the WCS of all CCDs of all exposures, for the stacks that are made of them.
+
+Algorithm
+---------
+The headers of each exposure are put into one SQLite file, under the digits of its number, in the
+order of the numbers.
+
+References
+----------
+Greisen & Calabretta 2002, A&A 395, 1061, and Calabretta & Greisen 2002, A&A 395, 1077 (world
+coordinates).
+"""
 
 import os
 import pickle

@@ -1,4 +1,14 @@
-"""One catalogue from those of the parts in which a stack was measured, HDU by HDU."""
+"""One catalogue from those of the parts in which a stack was measured, HDU by HDU.
+
+Algorithm
+---------
+The parts must have the same HDUs and the same columns; rows are appended HDU by HDU, in the order
+of the parts.
+
+References
+----------
+Pence et al. 2010, A&A 524, A42 (FITS 3.0, binary tables).
+"""
 
 import re
 from pathlib import Path

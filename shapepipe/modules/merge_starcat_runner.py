@@ -1,4 +1,17 @@
-"""Star catalogues of all CCDs merged into one, with exposure and CCD number."""
+"""Star catalogues of all CCDs merged into one, with exposure and CCD number.
+
+Algorithm
+---------
+Catalogues are read one after the other and their rows appended; the last group of digits of a
+file's number is the CCD, what is before it the exposure. Residuals are summed up by mean,
+standard deviation and 1.4826 times the median absolute deviation. Without a PSF model,
+ellipticities are those of SExtractor's windowed moments.
+
+References
+----------
+Rousseeuw & Croux 1993, JASA 88, 1273 (robust scatter); manual of SExtractor, Windowed positional
+parameters.
+"""
 
 import os
 import shutil

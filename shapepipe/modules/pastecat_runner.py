@@ -1,4 +1,13 @@
-"""Columns of several catalogues of the same objects, side by side in one."""
+"""Columns of several catalogues of the same objects, side by side in one.
+
+Algorithm
+---------
+Tables of the same length are put side by side; of columns with the same name the first is kept.
+
+References
+----------
+Pence et al. 2010, A&A 524, A42 (FITS 3.0, binary tables).
+"""
 
 import numpy as np
 from pydantic import field_validator
@@ -37,7 +46,10 @@ def _given(place):
 @runner(
     inputs=[
         Input("catalogue_1", "sexcat", doc="First catalogue: its columns come first."),
-        *(Input(f"catalogue_{i + 1}", when=_given(i)) for i in range(1, MOST_INPUTS)),
+        *(
+            Input(f"catalogue_{i + 1}", when=_given(i), doc="Further catalogue of the same rows.")
+            for i in range(1, MOST_INPUTS)
+        ),
     ],
     outputs=[Output("pasted", lambda o: o.prefix, doc="All columns, in HDU 1.")],
     after=["sextractor_runner"],

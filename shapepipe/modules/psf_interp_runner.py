@@ -1,4 +1,18 @@
-"""PSF models interpolated to objects of a CCD, to its stars, or to objects of a stack."""
+"""PSF models interpolated to objects of a CCD, to its stars, or to objects of a stack.
+
+Algorithm
+---------
+The polynomial of the PSFEx model is evaluated at all positions at once and its basis images,
+brought to pixels by the Lanczos-4 kernel, are summed. Shapes are adaptive moments. For a stack
+the positions are brought to the pixels of every CCD that sees the object. A model of too few
+stars or too large a chi-square is left out.
+
+References
+----------
+Bertin 2011, ASP Conf. Ser. 442, 435 (PSFEx); Hirata & Seljak 2003, MNRAS 343, 459, and Mandelbaum
+et al. 2005, MNRAS 361, 1287 (adaptive moments); Rowe et al. 2015, A&C 10, 121 (GalSim, which
+measures them).
+"""
 
 from typing import Literal
 

@@ -1,4 +1,14 @@
-"""Model of the PSF of a CCD, made by PSFEx from a catalogue of its stars."""
+"""Model of the PSF of a CCD, made by PSFEx from a catalogue of its stars.
+
+Algorithm
+---------
+PSFEx fits one image per monomial of the position to the stamps of the stars of a CCD, each star
+weighted by its noise.
+
+References
+----------
+Bertin 2011, ASP Conf. Ser. 442, 435; manual of PSFEx.
+"""
 
 from math import comb
 from pathlib import PurePath

@@ -1,6 +1,10 @@
 """Example: read two text files and write a third. Start a runner of your own from this one.
 
 The INI file of the chain is `example/config/config_example.ini`.
+
+Algorithm
+---------
+Numbers and letters are read line by line, joined, and the numbers added up.
 """
 
 from shapepipe import Input, NoUsableData, Options, Output, option, runner

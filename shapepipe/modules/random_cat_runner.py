@@ -1,4 +1,14 @@
-"""Random positions on the unmasked parts of an image, and a map of what is covered."""
+"""Random positions on the unmasked parts of an image, and a map of what is covered.
+
+Algorithm
+---------
+Pixels without flag are drawn with equal probability, and a place within the pixel uniformly. The
+map of coverage looks up the mask at equal places of every HEALPix pixel, at most 2 arcsec apart.
+
+References
+----------
+Gorski et al. 2005, ApJ 622, 759 (HEALPix); documentation of healsparse.
+"""
 
 import numpy as np
 from astropy.table import Table

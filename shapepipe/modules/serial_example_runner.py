@@ -1,4 +1,9 @@
-"""Example: one job that gets the files of all numbers at once."""
+"""Example: one job that gets the files of all numbers at once.
+
+Algorithm
+---------
+One job is given the files of all numbers, and writes one file.
+"""
 
 from shapepipe import Input, Options, Output, option, runner
 
@@ -11,8 +16,8 @@ class SerialExampleOptions(Options):
 
 @runner(
     inputs=[
-        Input("numbers", ext=".txt"),
-        Input("letters", ext=".txt"),
+        Input("numbers", ext=".txt", doc="A number on each line."),
+        Input("letters", ext=".txt", doc="A letter on each line."),
         Input("pyex_output", ext=".cat", doc="Product of python_example_runner."),
     ],
     outputs=[Output("serial_example", "final", ext=".txt", doc="All files one after the other.")],

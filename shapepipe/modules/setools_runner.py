@@ -1,6 +1,16 @@
 """Select objects from SExtractor catalogues, such as stars for the PSF model; plot and sum them up.
 
 The selection is written in a small language in a file of its own; `docs/setools.md` describes it.
+
+Algorithm
+---------
+The whole file is parsed and checked first. Masks are evaluated row by row, statistics over the
+rows of a mask. The mode, which finds the locus of stars, is the centre of the fullest bin of ever
+narrower histograms.
+
+References
+----------
+Farrens et al. 2022, A&A 664, A141 (selection of stars by size and magnitude).
 """
 
 from __future__ import annotations
@@ -79,7 +89,9 @@ def splits_of(opts: SetoolsOptions) -> list[str]:
         Output("rand_split", pattern=splits_of, doc="Rows drawn at random, and the others."),
         Output("stat", pattern=statistics_of, ext=".txt", doc="Lines of label = value."),
         *(
-            Output(f"plot_{kind}", pattern=partial(plots_of, kind), ext=f".{kind}")
+            Output(
+                f"plot_{kind}", partial(plots_of, kind), ext=f".{kind}", doc="Plots of this format."
+            )
             for kind in plots.FORMATS
         ),
         *(

@@ -1,4 +1,15 @@
-"""One CCD of a simulated exposure: image, weight, flags, and the truth about them."""
+"""One CCD of a simulated exposure: image, weight, flags, and the truth about them.
+
+Algorithm
+---------
+Every source is drawn at its place on the CCD: a Sersic profile, sheared, or a point, convolved
+with the PSF there and the pixel. Sky, photon and read noise, saturation with bleeding, bad
+columns, cosmic rays and trails are added.
+
+References
+----------
+Rowe et al. 2015, A&C 10, 121 (GalSim); Miller et al. 2013, MNRAS 429, 2858 (sizes of galaxies).
+"""
 
 import numpy as np
 

@@ -1,4 +1,14 @@
-"""Mosaics of a simulated exposure, made of its CCDs, and the table of its sources."""
+"""Mosaics of a simulated exposure, made of its CCDs, and the table of its sources.
+
+Algorithm
+---------
+The CCDs of an exposure become HDUs of mosaics of image, weight and flag; headers say pointing,
+time, zero point and distortion (TPV).
+
+References
+----------
+Calabretta & Greisen 2002, A&A 395, 1077 (celestial coordinates).
+"""
 
 import numpy as np
 

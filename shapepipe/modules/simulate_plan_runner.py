@@ -1,4 +1,14 @@
-"""Exposures, CCDs and tiles of a survey to simulate, and its star catalogues."""
+"""Exposures, CCDs and tiles of a survey to simulate, and its star catalogues.
+
+Algorithm
+---------
+Pointings, seeing, distortion and zero points of the exposures are drawn, each from a random
+stream of its own; stars brighter than the limit are listed.
+
+References
+----------
+Gwyn 2008, PASP 120, 212 (names of exposures and stacks).
+"""
 
 import json
 

@@ -1,4 +1,13 @@
-"""A stack of simulated exposures, made by SWarp, with HISTORY cards that name them."""
+"""A stack of simulated exposures, made by SWarp, with HISTORY cards that name them.
+
+Algorithm
+---------
+SWarp resamples the CCDs that touch the tile and averages them with their weights and flux scales.
+
+References
+----------
+Bertin et al. 2002, ASP Conf. Ser. 281, 228 (SWarp).
+"""
 
 from shapepipe import Input, Output, Program, runner
 from shapepipe.simulate import stack

@@ -1,4 +1,13 @@
-"""Tables of what was simulated: every object, and every exposure."""
+"""Tables of what was simulated: every object, and every exposure.
+
+Algorithm
+---------
+Tables of all CCDs are joined; an object that several CCDs show is listed once.
+
+References
+----------
+Rowe et al. 2015, A&C 10, 121 (GalSim, whose conventions for shapes the tables have).
+"""
 
 import numpy as np
 

@@ -1,4 +1,17 @@
-"""Spread model of the objects of a stack, from its stamps and the PSFs of its exposures."""
+"""Spread model of the objects of a stack, from its stamps and the PSFs of its exposures.
+
+Algorithm
+---------
+With the stamp g of the tile, the PSF p, and a template t, the PSF convolved with an exponential
+disc of scale length FWHM/16, SPREAD_MODEL = (t g)/(p g) - (t p)/(p p), where products are sums
+over pixels, weighted by the inverse variance. The PSF of the tile is the sum of those of its
+epochs, turned as their CCDs are.
+
+References
+----------
+Desai et al. 2012, ApJ 757, 83; Bouy et al. 2013, A&A 554, A101; manual of SExtractor,
+SPREAD_MODEL.
+"""
 
 from itertools import zip_longest
 from typing import ClassVar, Literal

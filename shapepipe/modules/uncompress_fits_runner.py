@@ -1,4 +1,14 @@
-"""Images out of compressed or multi-extension files: one HDU each, plain, in the primary HDU."""
+"""Images out of compressed or multi-extension files: one HDU each, plain, in the primary HDU.
+
+Algorithm
+---------
+The pixels of one HDU are unpacked and written with its cards, but for those of the compression.
+
+References
+----------
+Pence, Seaman & White 2009, PASP 121, 414, and Pence, White & Seaman 2010, PASP 122, 1065
+(compression by tiles).
+"""
 
 from pydantic import field_validator
 
@@ -31,7 +41,7 @@ def _given(place):
 @runner(
     inputs=[
         Input("file_1", "image", ext=".fitsfz", doc="File with the image: plain, gzip or fpack."),
-        *(Input(f"file_{i + 1}", "weight", ext=".fitsfz", when=_given(i))
+        *(Input(f"file_{i + 1}", "weight", ext=".fitsfz", when=_given(i), doc="Further file.")
           for i in range(1, MOST_INPUTS)),
     ],
     outputs=[Output("image", lambda o: o.output_pattern, doc="Image in the primary HDU.")],

@@ -1,4 +1,15 @@
-"""Stamps of images at the objects of a catalogue: of the image itself, or of all its exposures."""
+"""Stamps of images at the objects of a catalogue: of the image itself, or of all its exposures.
+
+Algorithm
+---------
+The middle of a stamp is the pixel in which the position falls; pixels are copied, never
+resampled. Beyond the image there are zeros, in flags 1024. For several epochs positions are
+brought to each CCD by its WCS, and every CCD is read once.
+
+References
+----------
+Guinot et al. 2022, A&A 666, A162 (stamps of all epochs of an object).
+"""
 
 import tempfile
 from contextlib import ExitStack
@@ -107,7 +118,8 @@ def _from_image(place):
     inputs=[
         Input("catalogue", "sexcat", doc="Catalogue with positions (MULTI-EPOCH: EPOCH tables)."),
         Input("image_1", "weight", when=_from_image(0), doc="Image to cut stamps from."),
-        *(Input(f"image_{i + 1}", when=_from_image(i)) for i in range(1, MOST_IMAGES)),
+        *(Input(f"image_{i + 1}", when=_from_image(i), doc="Further image of the same pixels.")
+          for i in range(1, MOST_IMAGES)),
     ],
     outputs=[
         Output("masked", "cat_vignet", when=lambda o: o.masking, doc="The catalogue, rewritten."),
