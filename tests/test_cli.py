@@ -57,18 +57,18 @@ def test_a_silent_run_says_nothing_when_all_is_well(case):
 
 def test_each_distinct_error_stands_once_with_its_units_and_what_to_do(case):
     case.files("a", numbers=range(8))
-    plant = ", ".join(f"00000{k}=raise" for k in range(5)) + ", 000006=badinput, 000007=none"
-    case.ini("fault_runner", f"[FAULT_RUNNER]\nPLANT = {plant}")
+    faults = case.plant("odd_runner", dict.fromkeys(range(5), "raise") | {6: "baddata"})
+    case.ini("odd_runner", f"[ODD_RUNNER]\nPLANT = 000007=none\n{faults}")
     status, out, err = case.call("", "-c", case.path)
     assert status == 1 and out == ""
-    raised = [line for line in err.splitlines() if "bad pixel" in line]
+    raised = [line for line in err.splitlines() if "of the code" in line]
     assert raised == [
-        "fault_runner failed 5 x (-000000, -000001, -000002, -000003, -000004): "
-        "ValueError: bad pixel in -000000"
+        "odd_runner failed 5 x (-000000, -000001, -000002, -000003, -000004): "
+        "RuntimeError: rehearsed fault of the code in -000000"
     ]
-    assert f"log: {case.out}/run/fault_runner/logs/process-000000.log" in err
-    assert "HDU 3 is missing (allowed: 2 HDUs)" in err
-    assert "fault_runner empty 1 x (-000007): no star left" in err
+    assert f"log: {case.out}/run/odd_runner/logs/process-000000.log" in err
+    assert "a-000006.txt: rehearsed fault of the data" in err
+    assert "odd_runner empty 1 x (-000007): no star left" in err
     assert err.splitlines()[-1] == f"to continue: shapepipe resume {case.out}/run"
 
 
@@ -97,9 +97,8 @@ def test_a_directory_that_cannot_be_read_is_told_once(case, monkeypatch):
 
 def test_long_lists_of_units_are_cut(case):
     case.files("a", numbers=range(8))
-    plant = ", ".join(f"00000{k}=raise" for k in range(8))
-    more = f"[FAULT_RUNNER]\nPLANT = {plant}\n[WORKER]\nPROCESS_PRINT_LIMIT = 30"
-    case.ini("fault_runner", more)
+    faults = case.plant("odd_runner", dict.fromkeys(range(8), "raise"))
+    case.ini("odd_runner", f"{faults}\n[WORKER]\nPROCESS_PRINT_LIMIT = 30")
     _, _, err = case.call("", "-c", case.path)
     assert "8 x (-000000, -000001, -000002 and 5 more)" in err
 

@@ -132,7 +132,7 @@ def _leak(planted, work, job, opts):
     taken = []
     while 10.0 * len(taken) < planted.memory:
         taken.append(bytearray(b"x" * 10_000_000))
-        time.sleep(0.03)
+        time.sleep(0.01)
     return work(job, opts)
 
 

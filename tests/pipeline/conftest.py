@@ -55,6 +55,12 @@ class Case:
         )
         return self.path
 
+    @staticmethod
+    def plant(step: str, faults: dict[int, str]) -> str:
+        """Section of an INI file that plants faults in units of a step."""
+        listed = [f"{step} {number:06d} {fault}" for number, fault in faults.items()]
+        return f"[REHEARSAL]\nFAULTS = {', '.join(listed)}\n"
+
     def plan(self, *overrides: str, **how):
         """Plan the chain."""
         return prepare(self.path, overrides, **how)

@@ -3,8 +3,10 @@
     python tests/pipeline/kill_campaign.py -c INI --kills 50 --mode smp --victim head
 
 Both runs go to the OUTPUT_DIR of the INI file, as `campaign_reference` and `campaign_killed`. The
-head (or rank 0), or one of the workers (or another rank), gets SIGKILL. When the killed run reaches
-its end before all kills are spent, it is compared, removed and begun again. What must hold:
+head (or rank 0), or one of the workers (or another rank), gets SIGKILL. Under Slurm, whose
+configuration SLURM_CONF names, the heads are the elements of the array; several are killed in each
+submission, and what is left is submitted again. When the killed run reaches its end before all
+kills are spent, it is compared, removed and begun again. What must hold:
 
 - the products are the same, byte for byte (but for header cards named with --ignore);
 - no unit that was recorded as done is done again, unless its inputs or options are others;
@@ -31,6 +33,8 @@ from shapepipe.pipeline.records import RunDirectory
 MARK = "SHAPEPIPE_CAMPAIGN"
 PATIENCE = 15.0
 """Seconds within which all processes of a killed run must be gone."""
+NOTHING_LEFT = 2
+"""Exit status of a submission that has nothing to submit."""
 ATTEMPTS = 20
 """Undisturbed continuations within which a run must come to its end."""
 
@@ -42,7 +46,7 @@ class Campaign:
     ----------
     config : path
         INI file whose chain ends well when nobody disturbs it.
-    mode : {'smp', 'mpi'}
+    mode : {'smp', 'mpi', 'slurm'}
         Pool.
     victim : {'head', 'worker'}
         Whom to kill.
@@ -62,15 +66,17 @@ class Campaign:
         self.random, self.say = random.Random(seed), say or (lambda text: None)
         self.mark = uuid.uuid4().hex
         self.output = load_config(self.config).file.output_dir
+        self.most, self.usual = 0, 0.0
         self.starts = self.kills = self.missed = self.ended = 0
         self.complaints: list[str] = []
 
     def run(self, kills: int) -> list[str]:
         """Spend all kills; return what went wrong."""
+        self.most = kills
         for name in ("campaign_reference", "campaign_killed"):
             shutil.rmtree(self.output / name, ignore_errors=True)
         began = time.monotonic()
-        if self.start("campaign_reference").wait() != 0:
+        if self.start("campaign_reference", self.alone).wait() != 0:
             return ["the undisturbed run does not end well"]
         self.usual = time.monotonic() - began
         self.say(f"undisturbed: {self.usual:.1f} s")
@@ -79,20 +85,40 @@ class Campaign:
                 self.compare()
                 shutil.rmtree(self.output / "campaign_killed")
         for _ in range(ATTEMPTS):
-            if self.start("campaign_killed").wait() == 0:
+            if self.ends_undisturbed():
                 self.compare()
                 break
         else:
             self.complaints.append(f"not finished after {ATTEMPTS} undisturbed continuations")
         return self.complaints
 
-    def start(self, name: str) -> subprocess.Popen:
+    @property
+    def alone(self) -> str:
+        """Mode of the run that nobody disturbs."""
+        return "smp" if self.mode == "slurm" else self.mode
+
+    def ends_undisturbed(self) -> bool:
+        """Continue the run without a kill; tell whether it came to its end."""
+        if self.mode != "slurm":
+            return self.start("campaign_killed", self.mode).wait() == 0
+        if self.submit() == NOTHING_LEFT:
+            return True
+        while in_queue():
+            time.sleep(0.2)
+        return False
+
+    def submit(self) -> int:
+        """Submit what is left; tell how the command ended."""
+        words = ("submit", "--on", "slurm", "--shards", str(self.ranks))
+        return self.start("campaign_killed", "smp", words).wait()
+
+    def start(self, name: str, mode: str, verb=("run",)) -> subprocess.Popen:
         """Start or continue a run."""
-        words = [sys.executable, "-m", "shapepipe", "run", "-c", str(self.config)]
+        words = [sys.executable, "-m", "shapepipe", *verb, "-c", str(self.config)]
         for value in (f"RUN_NAME={name}", "RUN_DATETIME=False", "VERBOSE=False"):
             words += ["-o", f"DEFAULT:{value}"]
-        words += ["-o", f"EXECUTION:MODE={self.mode}"]
-        if self.mode == "mpi":
+        words += ["-o", f"EXECUTION:MODE={mode}"]
+        if mode == "mpi":
             words = ["mpiexec", "-n", str(self.ranks), *words]
         self.starts += 1
         return subprocess.Popen(
@@ -100,27 +126,52 @@ class Campaign:
         )
 
     def disturb(self) -> bool:
-        """Start the run and kill it at a random moment; tell whether it came to its end first."""
-        process = self.start("campaign_killed")
+        """Start the run and kill at random moments; tell whether it came to its end first.
+
+        A run whose head is killed has ended; of one that goes on, more workers are killed.
+        """
+        if self.mode == "slurm":
+            return self.disturb_queue()
+        process = self.start("campaign_killed", self.mode)
         first, last = (0.1, 1.1) if self.victim == "head" else (0.25, 0.85)
-        pause = self.random.uniform(first, last) * self.usual
-        try:
-            if process.wait(pause) == 0:
-                self.ended += 1
-                return True
-        except subprocess.TimeoutExpired:
-            pass
-        target = self.choose(process)
-        if target is None:
-            self.missed += 1
-        else:
-            self.kill(target)
-        if self.victim == "worker" and self.mode == "smp":
-            process.wait()
-        else:
-            process.wait(60)
+        pause, before = self.random.uniform(first, last) * self.usual, self.kills
+        while self.kills < self.most and not self.ends_within(process, pause):
+            target = self.choose(process)
+            if target is None:
+                self.missed += 1
+            else:
+                self.kill(target)
+            if self.victim == "head":
+                break
+            pause = self.random.uniform(0.1, 0.5) * self.usual
+        if process.wait(60 + 20 * self.usual) == 0 and self.kills == before:
+            self.ended += 1
+            return True
         self.check_orphans()
         return False
+
+    def disturb_queue(self) -> bool:
+        """Submit the run and kill as long as there is something in the queue."""
+        if self.submit() == NOTHING_LEFT:
+            self.ended += 1
+            return True
+        while in_queue() and self.kills < self.most:
+            time.sleep(self.random.uniform(0.1, 0.6) * self.usual)
+            target = self.choose(None)
+            if target is not None:
+                self.kill(target)
+        while in_queue():
+            time.sleep(0.2)
+        self.check_orphans()
+        return False
+
+    def ends_within(self, process, pause: float) -> bool:
+        """Wait for a process; tell whether it has ended."""
+        try:
+            process.wait(pause)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def choose(self, process) -> int | None:
         """Process to kill."""
@@ -130,8 +181,10 @@ class Campaign:
         workers = [pid for pid, (line, _) in words.items() if b"pipeline.worker" in line]
         ranks = {pid: rank_of(environ) for pid, (line, environ) in words.items()
                  if pid not in workers and b"mpiexec" not in line}  # fmt: skip
-        if self.mode == "smp":
+        if self.mode == "smp" or (self.mode == "slurm" and self.victim == "worker"):
             chosen = workers
+        elif self.mode == "slurm":
+            chosen = [pid for pid, (line, _) in words.items() if b"--submission" in line]
         elif self.victim == "head":
             chosen = [pid for pid, rank in ranks.items() if rank == 0]
         else:
@@ -195,6 +248,11 @@ class Campaign:
         return data
 
 
+def in_queue() -> bool:
+    """Whether Slurm has something to do."""
+    return bool(subprocess.run(["squeue", "-h"], capture_output=True, check=True).stdout)
+
+
 def rank_of(environ: bytes) -> int | None:
     """Rank of a process in its MPI world."""
     found = re.search(rb"(?:OMPI_COMM_WORLD_RANK|PMI_RANK)=(\d+)", environ)
@@ -220,10 +278,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-c", "--config", required=True)
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--mode", choices=("smp", "mpi"), default="smp")
+    parser.add_argument("--mode", choices=("smp", "mpi", "slurm"), default="smp")
     parser.add_argument("--victim", choices=("head", "worker"), default="head")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--ranks", type=int, default=3)
+    parser.add_argument("--ranks", type=int, default=3, help="ranks, or shards under Slurm")
     parser.add_argument("--ignore", nargs="*", default=(), metavar="KEYWORD")
     given = parser.parse_args()
     campaign = Campaign(

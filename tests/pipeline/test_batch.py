@@ -92,7 +92,7 @@ def test_a_run_in_the_queue_is_not_submitted_again(case, queue):
 
 def test_what_failed_is_tried_once_in_each_submission(case, queue):
     case.files("a", numbers=range(6))
-    case.ini("fault_runner", "[FAULT_RUNNER]\nPLANT = 000001=raise, 000004=badinput")
+    case.ini("odd_runner", case.plant("odd_runner", {1: "raise", 4: "baddata"}))
     made = submit(case.path, "slurm", shards=1)
     assert run_scripts(made) == [1, 1]
     assert run_scripts(made) == [1, 1]  # as after a requeue

@@ -9,26 +9,33 @@ import pytest
 from shapepipe.pipeline.crew import Assignment, Crew
 from shapepipe.pipeline.job import StepContext, Task
 from shapepipe.pipeline.options import check_values
+from shapepipe.pipeline.rehearsal import parse_planted
 from shapepipe.pipeline.runner import find_runner
 from shapepipe.pipeline.worker import save_context
 
 
 @pytest.fixture
 def give(tmp_path, mocks):
-    """Hand a crew one job of the fault runner; the second value is where its product will be."""
+    """Hand a crew one job of the odd runner; the second value is where its product will be."""
     for name in ("out", "scratch", "logs"):
         (tmp_path / name).mkdir()
     (tmp_path / "a.txt").write_text("a")
-    runner = find_runner("fault_runner", [str(mocks)])
+    runner = find_runner("odd_runner", [str(mocks)])
 
-    def submit(crew: Crew, number: str, fault: str = "", timeout: float | None = None):
-        opts, wrong = check_values(runner.options, {"plant": f"{number}={fault}" if fault else ""})
+    def submit(
+        crew: Crew, number: str, oddity: str = "", timeout: float | None = None, killed=False
+    ):
+        opts, wrong = check_values(
+            runner.options, {"plant": f"{number}={oddity}" if oddity else ""}
+        )
         assert not wrong
         context = StepContext(
             runner, opts, ("a",), *(str(tmp_path / name) for name in ("out", "scratch", "logs"))
         )
+        if killed:
+            context.planted[f"-{number}"] = parse_planted(f"odd_runner {number} sigkill")
         path = tmp_path / f"{number}.step"
-        save_context(path, context, "fault_runner", [str(mocks)])
+        save_context(path, context, "odd_runner", [str(mocks)])
         task = Task(0, int(number), f"-{number}", (str(tmp_path / "a.txt"),), "")
         crew.submit(
             Assignment(task, str(path), context.scratch, context.logs, timeout)  # not serial
@@ -68,7 +75,7 @@ def test_a_job_that_ended_in_time_is_no_timeout_though_its_owner_was_busy(crew, 
 def test_jobs_that_wait_behind_a_killed_one_are_done_by_another_worker(crew, give):
     give(crew, "000001")
     assert outcomes(crew, 1) == {1: "ok"}
-    give(crew, "000002", "kill")
+    give(crew, "000002", killed=True)
     for number in ("000003", "000004"):
         give(crew, number)
     assert outcomes(crew, 3) == {2: "lost", 3: "ok", 4: "ok"}

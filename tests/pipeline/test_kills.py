@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import time
 from pathlib import Path
 
@@ -65,13 +66,13 @@ def test_a_campaign_sees_what_is_wrong(case, campaign):
 
 def test_a_job_that_holds_the_interpreter_ends_with_its_head(case):
     case.files("a", numbers=range(1))
-    marks = case.folder / "marks"
-    marks.mkdir()
-    case.ini("fault_runner", f"[FAULT_RUNNER]\nPLANT = 000000=hold\nONCE = {marks}")
+    pids = case.folder / "pids"
+    pids.mkdir()
+    case.ini("odd_runner", f"[ODD_RUNNER]\nPLANT = 000000=hold\nPIDS = {pids}")
     killed = kill_campaign.Campaign(case.path)
-    head = killed.start("run")
+    head = killed.start("run", "smp")
     until = time.monotonic() + 60
-    while not (marks / "000000").exists() and time.monotonic() < until:
+    while not os.listdir(pids) and time.monotonic() < until:
         time.sleep(0.02)
     time.sleep(0.3)
     head.kill()

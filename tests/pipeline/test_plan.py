@@ -259,11 +259,11 @@ def test_an_input_module_under_its_alias(case):
 
 def test_programs_of_a_runner_are_looked_for_with_their_version(case, monkeypatch):
     case.files("a")
-    case.ini("fault_runner")
+    case.ini("odd_runner")
     plan = case.plan()
     assert plan.programs["sh"]["path"].endswith("/sh") and plan.programs["sh"]["version"] == "1.0"
     monkeypatch.setenv("PATH", str(case.folder))
-    assert complaints(case) == ["run.ini [FAULT_RUNNER]: program sh is not on PATH"]
+    assert complaints(case) == ["run.ini [ODD_RUNNER]: program sh is not on PATH"]
 
 
 def test_an_optional_product_that_is_missing_skips_its_unit(case):

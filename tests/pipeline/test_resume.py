@@ -129,13 +129,10 @@ def test_changed_code_is_seen(case):
 
 def test_what_failed_is_tried_again(case):
     case.files("a")
-    marks = case.folder / "marks"
-    marks.mkdir()
-    case.ini("fault_runner", f"[FAULT_RUNNER]\nPLANT = 000001=raise, 000002=kill\nONCE = {marks}")
-    (marks / "000000").touch()
-    assert case.run().counts["fault_runner"] == {"ok": 2, "failed": 1, "lost": 1}
+    case.ini("odd_runner", case.plant("odd_runner", {1: "raise once", 2: "sigkill once"}))
+    assert case.run().counts["odd_runner"] == {"ok": 2, "failed": 1, "lost": 1}
     assert reasons(case) == {"failed before", "lost before"}
-    assert again(case) == [("fault_runner", "-000001"), ("fault_runner", "-000002")]
+    assert again(case) == [("odd_runner", "-000001"), ("odd_runner", "-000002")]
     assert [line["try"] for line in case.records()] == [1] * 4 + [2] * 2
     assert case.run().exit_status == 0
 
