@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -78,28 +79,13 @@ def test_examples_of_old_run_in_a_folder(pool, survey):
     check_products(survey)
 
 
-@pytest.mark.mpi
-def test_examples_of_old_run_under_mpi(survey):
-    command = ["mpiexec", "-n", "3", sys.executable, "-m", "shapepipe", "run", "-c"]
-    done = subprocess.run(
-        [*command, write_ini(survey), "-o", "EXECUTION:MODE=mpi"], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    check_products(survey)
+def in_folder(survey):
+    """The runners stand in a folder that MODULE_PATH names."""
+    return write_ini(survey), survey
 
 
-def command_line(folder, ini, pythonpath):
-    done = subprocess.run(
-        [sys.executable, "-m", "shapepipe", "run", "-c", str(ini)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(pythonpath)},
-        capture_output=True,
-        text=True,
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
-def test_examples_of_old_run_in_the_tree(survey):
+def in_tree(survey):
+    """The runners stand among those of the package."""
     tree = survey / "tree" / "shapepipe"
     (tree / "modules").mkdir(parents=True)
     for path in PACKAGE.iterdir():
@@ -109,18 +95,58 @@ def test_examples_of_old_run_in_the_tree(survey):
         (tree / "modules" / name).symlink_to(PACKAGE / "modules" / name)
     for path in LEGACY.glob("*.py"):
         shutil.copy(path, tree / "modules")
-    status, said = command_line(survey, write_ini(survey, path=None), tree.parent)
-    assert status == 0, said
-    check_products(survey)
+    return write_ini(survey, path=None), tree.parent
 
 
-def test_examples_of_old_run_out_of_a_package_of_their_own(survey):
+def in_package(survey):
+    """The runners stand in a package of their own."""
     package = survey / "mylab"
     shutil.copytree(LEGACY, package, ignore=shutil.ignore_patterns("__pycache__"))
     (package / "__init__.py").touch()
     chain = ", ".join(f"mylab.{name}:{name}" for name in CHAIN.split(", "))
-    status, said = command_line(survey, write_ini(survey, chain, None), survey)
+    return write_ini(survey, chain, None), survey
+
+
+PLACES = {"folder": in_folder, "tree": in_tree, "package": in_package}
+MODES = ["smp", pytest.param("mpi", marks=pytest.mark.mpi),
+         pytest.param("dask", marks=pytest.mark.dask)]  # fmt: skip
+
+
+def call(folder, pythonpath, *words, before=()):
+    """Call shapepipe as a command; it and what it starts find packages below `pythonpath`."""
+    done = subprocess.run(
+        [*before, sys.executable, "-m", "shapepipe", *map(str, words)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(pythonpath)},
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("place", PLACES)
+def test_examples_of_old_run_anywhere(place, mode, survey):
+    ini, pythonpath = PLACES[place](survey)
+    before = ["mpiexec", "-n", "3"] if mode == "mpi" else []
+    words = ["run", "-c", ini, "-o", f"EXECUTION:MODE={mode}"]
+    status, said = call(survey, pythonpath, *words, before=before)
     assert status == 0, said
+    check_products(survey)
+
+
+@pytest.mark.slurm
+@pytest.mark.parametrize("place", PLACES)
+def test_examples_of_old_run_on_a_cluster(place, survey, start_slurm):
+    start_slurm(1)
+    ini, pythonpath = PLACES[place](survey)
+    words = ["submit", "-c", ini, "--on", "slurm", "--shards", "2", "-o", "BATCH:TIME=300"]
+    status, said = call(survey, pythonpath, *words)
+    assert status == 0, said
+    until = time.monotonic() + 120
+    while subprocess.run(["squeue", "-h"], capture_output=True).stdout:
+        assert time.monotonic() < until
+        time.sleep(0.2)
     check_products(survey)
 
 
