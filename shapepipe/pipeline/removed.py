@@ -94,14 +94,28 @@ def make_again(plan: Plan, records: Mapping[tuple[str, str], Record]) -> None:
     if not removed.any:
         return
     for step in reversed(plan.steps):
+        if step.opts.keep == "all":
+            for row in _lacking(step, records):
+                _set_to_do(step, row, "KEEP = all, and products were removed")
         if plan.part is not None and step.remake:
             plan.part.leave_to_others(plan, step, records)
         for k, row in set(_needed_by(step, removed)):
-            maker = plan.steps[k]
-            if maker.state[row] == State.DONE:
-                maker.state[row] = State.TO_DO
-                maker.reasons[row] = f"{step.label} needs products that were removed"
-                maker.remake.add(row)
+            _set_to_do(plan.steps[k], row, f"{step.label} needs products that were removed")
+
+
+def _set_to_do(step: PlannedStep, row: int, reason: str) -> None:
+    if step.state[row] == State.DONE:
+        step.state[row] = State.TO_DO
+        step.reasons[row] = reason
+        step.remake.add(row)
+
+
+def _lacking(step: PlannedStep, records) -> Iterator[int]:
+    """Units whose removed products are asked for, since the step's own section keeps all."""
+    for row, number in enumerate(step.numbers):
+        record = records.get((step.label, number))
+        if record and any(not os.path.exists(f"{step.output}/{name}") for name in record.removed):
+            yield row
 
 
 def _needed_by(step: PlannedStep, removed: Removed) -> Iterator[tuple[int, int]]:

@@ -200,6 +200,38 @@ def test_a_run_goes_on_after_it_was_cut_short_with_keep(case):
     assert len(jobs) == len(set(jobs))
 
 
+def test_products_come_back_when_their_section_keeps_all(done):
+    products = done.products()
+    tidy(done)
+    units = again(done, "EXPAND_RUNNER:KEEP=all")
+    assert {step for step, _ in units} == {"noop_runner", "expand_runner"} and len(units) == 8
+    assert done.products() == products
+    assert again(done, "EXPAND_RUNNER:KEEP=all") == again(done) == []
+
+
+def test_shards_make_again_what_their_units_need(done):
+    products = done.products()
+    tidy(done)
+    for number in ("000001-0", "000002-2"):
+        (done.directory().output("part_runner") / f"piece-{number}.txt").unlink()
+    before = len(done.records())
+    for shard in ("1/2", "2/2"):
+        assert done.call("", "-c", done.path, "--shard", shard)[0] == 0
+    units = sorted((line["step"], line["number"]) for line in done.records())
+    assert len(units) == before + 6 and final(done.products()) == final(products)
+    assert again(done) == []
+
+
+def test_shards_remove_what_has_served_in_them(case):
+    case.files("a", "b")
+    case.ini("noop_runner, expand_runner, part_runner")
+    for shard in ("1/2", "2/2"):
+        words = ["-o", "EXECUTION:KEEP=final", "--shard", shard]
+        assert case.call("", "-c", case.path, *words)[0] == 0
+    assert case.products() == final(case.products()) and len(case.products()) == 16
+    assert again(case, "EXECUTION:KEEP=final") == []
+
+
 def test_a_section_may_keep_more_or_less(case):
     case.files("a", "b")
     case.ini(CHAIN, "[NOOP_RUNNER]\nKEEP = all\n[EXPAND_RUNNER]\nKEEP = final\n")
