@@ -1,0 +1,119 @@
+"""The survey tutorial: its commands print what the pages show, and make the figures."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from PIL import Image
+
+from shapepipe.astro import crossmatch
+from shapepipe.shear import calibrate
+from shapepipe.shear.halves import tables_of
+
+ROOT = Path(__file__).parents[1]
+PROGRAMS = pytest.mark.programs("sextractor", "psfex", "swarp")
+
+
+def load_script():
+    """The script as a module; it has no ending by which Python would know it."""
+    loader = importlib.machinery.SourceFileLoader("tutorial", str(ROOT / "scripts/tutorial"))
+    spec = importlib.util.spec_from_loader("tutorial", loader)
+    module = importlib.util.module_from_spec(spec)
+    before = list(sys.path)
+    loader.exec_module(module)
+    sys.path[:] = before
+    return module
+
+
+tutorial = load_script()
+NAMES = sorted(tutorial.FIGURES)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """Folder in which all commands have run, and what they printed."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    return folder, tutorial.run(folder)
+
+
+@PROGRAMS
+@pytest.mark.slow
+def test_the_commands_print_what_the_pages_show(done):
+    _, results = done
+    assert sum(bool(block.printed) for block, _ in results) > 20
+    assert not tutorial.differences(results), "\n".join(tutorial.differences(results))
+
+
+@PROGRAMS
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_commands_make_the_figures_of_the_pages(done, name, tmp_path):
+    tutorial.keep_figure(done[0], name, tmp_path / "made.png")
+    with (
+        Image.open(tmp_path / "made.png") as made,
+        Image.open(ROOT / f"docs/images/tutorial_{name}.png") as kept,
+    ):
+        assert np.allclose(made.size, kept.size, atol=8)
+        pair = [np.asarray(image.convert("L").resize((80, 60)), float) for image in (made, kept)]
+    assert np.abs(pair[0] - pair[1]).mean() < 15  # of 255; noise moves single points
+    assert pair[0].std() > 5
+
+
+@PROGRAMS
+@pytest.mark.slow
+def test_stars_galaxies_and_shear_are_those_of_the_simulated_sky(done):
+    folder, _ = done
+    catalogue = Table.read(folder / "run/final_cat.fits", 1)
+    truth = Table.read(folder / "archive/truth/objects.fits")
+    magnitudes = (catalogue["MAG_AUTO"] > 17) & (catalogue["MAG_AUTO"] < 21.5)
+    clean = catalogue[magnitudes & (catalogue["FLAGS"] == 0)]
+    rows, apart = crossmatch.nearest(
+        clean["XWIN_WORLD"], clean["YWIN_WORLD"], truth["ra"], truth["dec"], 1.0
+    )
+    right = np.asarray(clean["SPREAD_CLASS"]) == np.asarray(truth["kind"])[rows]
+    assert len(clean) > 100 and np.median(apart) < 0.02
+    assert right.mean() > 0.95
+    chosen = catalogue[(catalogue["SPREAD_CLASS"] == 1) & (catalogue["FLAGS"] == 0)]
+    mean = calibrate.mean_shear(tables_of(chosen), calibrate.cut(s2n=10, size_ratio=0.5), groups=50)
+    assert np.all(np.abs(mean.shear - (0.02, -0.01)) < 4 * mean.error)
+    assert np.all(mean.error < 0.06)
+
+
+def test_every_figure_of_the_tutorial_stands_on_a_page():
+    text = "".join((ROOT / f"docs/tutorial/{page}.md").read_text() for page in tutorial.PAGES)
+    kept = {path.stem for path in (ROOT / "docs/images").glob("tutorial_*.png")}
+    assert kept == {f"tutorial_{name}" for name in NAMES}
+    assert all(f"images/{name}.png" in text for name in kept)
+
+
+def test_every_page_of_the_tutorial_is_run():
+    pages = {path.stem for path in (ROOT / "docs/tutorial").glob("*.md")}
+    assert pages == set(tutorial.PAGES)
+
+
+@pytest.mark.parametrize(
+    ("expected", "printed", "same"),
+    [
+        ("ok 8 8", "ok  8   8", True),
+        ("ok 8 8", "ok 8 7", False),
+        ("140 galaxies", "129 galaxies", True),
+        ("140 galaxies", "90 galaxies", False),
+        ("g1 = 0.02 +- 0.03", "g1 = -0.041 +- 0.028", True),
+        ("g1 = 0.02", "g2 = 0.02", False),
+        ("first\n...\nlast", "first\nlast", True),
+        ("first\n...\nlast", "first\na\nb\nlast", True),
+        ("first\n...\nlast", "first\na\nb", False),
+        ("one: ... stars", "one: 12 stars", True),
+        ("one: ... stars 1.5", "one: 12 stars 2.25", True),
+        ("image-2366993.fits", "image-2366994.fits", False),
+        ("one", "one\ntwo", False),
+    ],
+)
+def test_output_is_compared_loosely(expected, printed, same):
+    assert tutorial.is_printed(expected, printed) is same
