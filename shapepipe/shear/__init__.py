@@ -1,6 +1,10 @@
 """The measure: metacalibration, Gaussian fits, moments, responses; arrays in, arrays out."""
 
+from pathlib import Path
+
 from .batch import Batch
+from .compilation import compiled_files, drop_outdated
+from .fit import fit_objects
 from .flags import FAILED, NOTES, ShapeFlag
 from .measure import measure, measure_halves, measure_with_halves
 from .noise import epoch_identity
@@ -20,3 +24,5 @@ __all__ = [
     "measure_halves",
     "measure_with_halves",
 ]
+
+drop_outdated(Path(fit_objects.stats.cache_path), compiled_files(Path(__file__).parent))

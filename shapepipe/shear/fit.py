@@ -12,8 +12,8 @@ import math
 
 import numpy as np
 
+from .compilation import compiled
 from .flags import ShapeFlag
-from .gaussian import compiled
 from .moments import scratch_arrays, sky_moments
 from .normal import evaluate, workspace
 from .response import shear_slopes

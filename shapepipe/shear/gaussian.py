@@ -11,18 +11,14 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
+
+from .compilation import compiled, fast
 
 WINDOW = 36.0  # the model is summed inside this squared Mahalanobis radius (m / peak > 1.5e-8)
 LANES = 8  # rows of pixels are summed in multiples of this
 SCALE = 32.0  # exp(y) is the 32nd power of a polynomial in y / 32
 EXPONENTIAL = (1.0, 1.0, 1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720, 1 / 5040)  # Taylor coefficients
-
-# NaN and infinity keep their meaning in `compiled`; `fast` is for the loops over pixels
-EXACT_ENOUGH = {"reassoc", "contract", "arcp", "nsz", "afn"}
-compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=EXACT_ENOUGH)
-fast = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 
 
 def constants(dtype, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from .gaussian import compiled, fast
+from .compilation import compiled, fast
 
 CUT = 0.97  # of the Nyquist frequency: nothing beyond is kept
 LOWEST_GAUSSIAN = 1e-9  # modes at which the target kernel is below this are dropped

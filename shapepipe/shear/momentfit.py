@@ -16,8 +16,9 @@ import math
 
 import numpy as np
 
+from .compilation import compiled
 from .flags import ShapeFlag
-from .gaussian import compiled, constants
+from .gaussian import constants
 from .metacal import fixed_variance
 from .moments import CONVERGED, adapt, scratch_arrays, sky_moments
 

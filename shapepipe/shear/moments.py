@@ -15,12 +15,11 @@ import math
 
 import numpy as np
 
+from .compilation import compiled, fast
 from .gaussian import (
     SCALE,
     add_rows,
-    compiled,
     constants,
-    fast,
     pixel_shape,
     row_range,
     rows_inside,

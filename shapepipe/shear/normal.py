@@ -12,8 +12,8 @@ import math
 
 import numpy as np
 
+from .compilation import compiled
 from .gaussian import (
-    compiled,
     covariance,
     covariance_slopes,
     pixel_shape,

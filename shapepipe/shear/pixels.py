@@ -12,8 +12,8 @@ import math
 
 import numpy as np
 
+from .compilation import compiled
 from .flags import ShapeFlag
-from .gaussian import compiled
 from .noise import FILL, FIXNOISE, WhiteFields
 
 NEGLIGIBLE = 1e-6

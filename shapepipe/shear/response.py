@@ -14,7 +14,8 @@ other way: its L is -L, so the L O of the second-order term is that of the oppos
 
 from __future__ import annotations
 
-from .gaussian import compiled, covariance, covariance_slopes, tilt_moments
+from .compilation import compiled
+from .gaussian import covariance, covariance_slopes, tilt_moments
 from .normal import log_slopes, moment_row, start_epoch
 
 

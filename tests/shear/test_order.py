@@ -5,8 +5,22 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from numba.core.registry import CPUDispatcher
 
-from shapepipe.shear import Batch, Settings, measure, measure_halves
+from shapepipe.shear import (
+    Batch,
+    Settings,
+    fit,
+    gaussian,
+    kspace,
+    measure,
+    measure_halves,
+    momentfit,
+    moments,
+    normal,
+    pixels,
+    response,
+)
 from shapepipe.simulate.stamps import StampSet
 
 WANTED = StampSet(seed=8, count=11, epochs=2)
@@ -64,3 +78,14 @@ def test_halves_average_to_the_pair(batch_of):
     assert (one.g1 != other.g1).all()
     with pytest.raises(ValueError, match="pair"):
         measure_halves(batch, Settings(pair=False))
+
+
+def test_compiled_functions_are_part_of_their_callers():
+    """Else the last digits depend on whether a process compiled them or found them in the cache."""
+    modules = (fit, gaussian, kspace, momentfit, moments, normal, pixels, response)
+    found = {
+        value for module in modules for value in vars(module).values()
+        if isinstance(value, CPUDispatcher)
+    }  # fmt: skip
+    assert len(found) > 30
+    assert [one for one in found if not one.targetoptions.get("forceinline")] == []
