@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Table
 from PIL import Image
 
@@ -83,6 +85,95 @@ def test_stars_galaxies_and_shear_are_those_of_the_simulated_sky(done):
     mean = calibrate.mean_shear(tables_of(chosen), calibrate.cut(s2n=10, size_ratio=0.5), groups=50)
     assert np.all(np.abs(mean.shear - (0.02, -0.01)) < 4 * mean.error)
     assert np.all(mean.error < 0.06)
+
+
+COLUMNS = ROOT / "docs/guide/columns.md"
+MADE = ("*_runner/output/**/*.*", "psf_validation/*.fits", "final_cat.fits")
+WILD = {"<num>": r"[-\d]*", "<i>": r"\d+", "<K>": "(1M|1P|2M|2P|NOSHEAR)", "<name>": r"\w+",
+        "<NAME>": r"[A-Z0-9_]+"}  # fmt: skip
+
+
+def pattern(name):
+    """Regular expression for a name with wild parts as it stands on a page."""
+    text = re.escape(name)
+    for part, expression in WILD.items():
+        text = text.replace(re.escape(part), expression)
+    return text
+
+
+def tables_on_the_page():
+    """Patterns of file names -> patterns of HDUs -> patterns of columns with their units."""
+    found = {}
+    for section in COLUMNS.read_text().split("\n## ")[1:]:
+        title, _, text = section.partition("\n")
+        hdus = found.setdefault(tuple(re.findall("`(.+?)`", title)), {})
+        for name, body in re.findall(r"^HDU `(.+?)`(.*?)(?=^HDU|\Z)", text, re.M | re.S):
+            rows = re.findall(r"^\| (`.+?) \| ?(.*?) ?\|", body, re.M)
+            hdus[name] = [(c, unit) for names, unit in rows for c in re.findall("`(.+?)`", names)]
+    return found
+
+
+def products(folder):
+    """One product of each kind."""
+    kinds = {}
+    for place in MADE:
+        for path in sorted((folder / "run").rglob(place)):
+            parent = path.parent.name + "/" if path.parent.name in ("mask", "plot", "stat") else ""
+            kinds[parent + re.sub(r"-\d[-\d]*", "", path.name)] = path
+    return kinds
+
+
+@PROGRAMS
+@pytest.mark.slow
+def test_every_product_is_on_the_page_of_formats(done):
+    pages = "".join((COLUMNS.parent / name).read_text() for name in ("formats.md", "columns.md"))
+    names = [pattern(name) for name in re.findall(r"`([^`\s]+<num>\.\w+|[^`\s]+\.\w+)`", pages)]
+    kinds = products(done[0])
+    unknown = [k for k in kinds if not any(re.fullmatch(rf"(sexcat_)?{n}", k) for n in names)]
+    assert len(kinds) > 25
+    assert not unknown
+
+
+@PROGRAMS
+@pytest.mark.slow
+def test_every_column_is_on_the_page_of_columns(done):
+    described, missing, seen = tables_on_the_page(), [], set()
+    for kind, path in products(done[0]).items():
+        if path.suffix not in (".fits", ".cat", ".psf") or path.read_bytes()[:6] != b"SIMPLE":
+            continue
+        with fits.open(path) as hdus:
+            for hdu in hdus[1:]:
+                missing += undescribed(described, kind, hdu, seen)
+    assert not missing
+    written = {name for name in seen if "<" not in name}
+    optional = {"N_TILES", "IS_PRIMARY", "EXP_NAME", "CCD_NB", "N_EPOCH"}
+    everything = {c for hdus in described.values() for rows in hdus.values() for c, _ in rows}
+    assert {name for name in everything if "<" not in name} - optional <= written
+
+
+def undescribed(described, kind, hdu, seen):
+    """Columns of an HDU that no page describes, or with another unit; adds to those seen."""
+    if hdu.name == "LDAC_IMHEAD" or not isinstance(hdu, fits.BinTableHDU):
+        return []
+    rows = [
+        row
+        for names, hdus in described.items()
+        if any(re.fullmatch(rf"(sexcat_)?{pattern(name)}", kind) for name in names)
+        for title, rows in hdus.items()
+        if re.fullmatch(pattern(title), hdu.name)
+        for row in rows
+    ]
+    if hdu.name == "RESULTS":
+        first = next(hdus for names, hdus in described.items() if "sexcat<num>.fits" in names)
+        rows += first["LDAC_OBJECTS"]
+    missing = []
+    for column in hdu.columns:
+        fitting = [(name, unit) for name, unit in rows if re.fullmatch(pattern(name), column.name)]
+        seen.update(name for name, _ in fitting)
+        units = {unit for _, unit in fitting}
+        if not fitting or (column.unit or "") not in units:
+            missing.append(f"{kind} {hdu.name} {column.name} [{column.unit}], not {units}")
+    return missing
 
 
 def test_every_figure_of_the_tutorial_stands_on_a_page():
