@@ -56,6 +56,28 @@ def test_runner_of_the_page_is_found_in_a_folder(written_runner, tmp_path):
     assert "level" in found.options.model_fields
 
 
+IN_TREE = [
+    name
+    for name in list_runners()
+    if find_runner(name).function.__module__.startswith("shapepipe.")
+]
+
+
+@pytest.mark.parametrize("name", IN_TREE)
+def test_every_runner_says_how_it_works_and_where_that_comes_from(name):
+    sections = dict(re.findall(r"^(\w+)\n-+\n((?:.+\n?)+)", find_runner(name).doc, re.MULTILINE))
+    assert len(sections.get("Algorithm", "")) > 60
+    if not name.endswith("_example_runner"):
+        assert re.search(r"(19|20)\d\d|[Mm]anual|documentation", sections.get("References", ""))
+
+
+@pytest.mark.parametrize("name", IN_TREE)
+def test_every_file_of_a_runner_is_explained(name):
+    runner = find_runner(name)
+    unexplained = [item.role for item in (*runner.inputs, *runner.outputs) if not item.doc]
+    assert not unexplained
+
+
 def ini_blocks():
     """INI files of a chain; the other languages with sections are not for us."""
     return [
@@ -122,11 +144,11 @@ def test_every_runner_and_option_is_on_a_page(tmp_path):
         [*sphinx, str(ROOT / "docs"), str(tmp_path / "text")], capture_output=True, text=True
     )
     assert built.returncode == 0, built.stderr
-    for name in list_runners():
+    for name in IN_TREE:
         runner = find_runner(name)
-        if not runner.function.__module__.startswith("shapepipe."):
-            continue
         page = (tmp_path / "text/reference/generated" / f"{name}.txt").read_text()
         general = (tmp_path / "text/reference/generated/sections.txt").read_text()
         for option in runner.options.model_fields:
             assert option.upper() in page + general
+        assert all(f'"{item.role}"' in page for item in (*runner.inputs, *runner.outputs))
+        assert "Algorithm" in page
