@@ -6,9 +6,12 @@ source that its detection shows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from astropy.table import Table, hstack
 from matplotlib.figure import Figure
+from scipy.special import ndtr
 
 from shapepipe.astro import ldac
 from shapepipe.astro.finalcat import SpreadClass
@@ -39,14 +42,15 @@ def judge(case: Case) -> Verdict | None:
     figures["error_factor"] = limits["factor"]
     bright = clean[clean["mag"] < BRIGHT]
     for name, part in (("all", clean), (f"brighter_{BRIGHT:g}", bright)):
-        figures |= {f"{key}_{name}": value for key, value in summarise(part).items()}
+        figures |= {f"{key}_{name}": value for key, value in summarise(part, limits).items()}
     figures |= best_possible(clean["model"], clean["kind"], clean["mag"])
+    table = tabulate(clean, limits)
     plots = {
-        "classes_completeness": draw_shares(tabulate(clean)),
+        "classes_completeness": draw_shares(table),
         "size_magnitude": draw_sizes(clean),
         "spread_model": draw_spread(clean, limits),
     }
-    return Verdict(figures, {"by magnitude": tabulate(clean)}, plots)
+    return Verdict(figures, {"by magnitude": table}, plots)
 
 
 def classified(case: Case) -> Table | None:
@@ -88,14 +92,23 @@ def with_truth(catalogue: Table, truth: Table) -> Table:
     })  # fmt: skip
 
 
-def summarise(objects: Table) -> dict[str, float]:
-    """Completeness and contamination of the star and of the galaxy sample."""
+def summarise(objects: Table, limits: Mapping[str, float]) -> dict[str, float]:
+    """Completeness and contamination of the star and of the galaxy sample.
+
+    Parameters
+    ----------
+    objects : Table
+        As `classified` gives them.
+    limits : mapping
+        `star`, `galaxy`, `factor`, as in `finalcat.classify`.
+    """
     star, galaxy = objects["kind"] == STAR, objects["kind"] == GALAXY
     as_star, as_galaxy = (objects["class"] == c for c in (SpreadClass.STAR, SpreadClass.GALAXY))
     return {
         "n_stars": int(star.sum()),
         "n_galaxies": int(galaxy.sum()),
         "star_completeness": _ratio(as_star & star, star),
+        "star_completeness_noise_alone": _mean(chance_of_star(objects["error"][star], limits)),
         "star_contamination": _ratio(as_star & galaxy, as_star),
         "galaxy_completeness": _ratio(as_galaxy & galaxy, galaxy),
         "galaxy_contamination": _ratio(as_galaxy & star, as_galaxy),
@@ -103,8 +116,26 @@ def summarise(objects: Table) -> dict[str, float]:
     }
 
 
-def tabulate(objects: Table, width: float = 0.5) -> Table:
-    """Completeness and contamination of both samples in bins of MAG_AUTO."""
+def chance_of_star(error, limits: Mapping[str, float]) -> np.ndarray:
+    """Chance that a star is classified as one if its SPREAD_MODEL is 0 but for Gaussian noise.
+
+    What is missing to 1 is the price of the thresholds, whatever the PSF model.
+
+    Parameters
+    ----------
+    error : array_like
+        SPREADERR_MODEL.
+    limits : mapping
+        `star` and `factor`, as in `finalcat.classify`.
+    """
+    error = np.maximum(np.asarray(error, float), 1e-12)
+    high = (limits["star"] - limits["factor"] * error) / error
+    low = (-limits["star"] - limits["factor"] * error) / error
+    return ndtr(high) - ndtr(low)
+
+
+def tabulate(objects: Table, limits: Mapping[str, float], width: float = 0.5) -> Table:
+    """Completeness and contamination of both samples in bins of MAG_AUTO; see `summarise`."""
     edges = edges_of(objects["mag"], width)
     parts = []
     for name, kind, label in (("star", STAR, SpreadClass.STAR),
@@ -120,6 +151,12 @@ def tabulate(objects: Table, width: float = 0.5) -> Table:
              "n_star_contamination": "n_as_star",
              "n_galaxy_contamination": "n_as_galaxy"}  # fmt: skip
     table.rename_columns(list(names), list(names.values()))
+    star = objects["kind"] == STAR
+    chance = chance_of_star(objects["error"][star], limits)
+    total, _ = np.histogram(objects["mag"][star], edges, weights=chance)
+    with np.errstate(invalid="ignore"):
+        noise = np.where(table["n_stars"] > 0, total / table["n_stars"], np.nan)
+    table.add_column(noise, name="star_noise_alone", index=4)
     return table[(table["n_stars"] + table["n_galaxies"]) > 0]
 
 
@@ -160,6 +197,10 @@ def draw_shares(table: Table) -> Figure:
             share = f"{name}_{what}"
             axes.errorbar(table["mag"][known], table[share][known], table[f"{share}_err"][known],
                           fmt=style, ms=5, lw=1, label=what)  # fmt: skip
+        if name == "star":
+            known = table["n_stars"] > 4
+            axes.plot(table["mag"][known], table["star_noise_alone"][known], "k:", lw=1,
+                      label="completeness that noise alone leaves")  # fmt: skip
         axes.set(title=f"{name} sample", xlabel="MAG_AUTO", ylim=(-0.03, 1.05))
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
@@ -214,6 +255,10 @@ def _by_kind(objects):
 def _scatter(axes, x, y, groups):
     for name, chosen in groups.items():
         axes.plot(x[chosen], y[chosen], ".", ms=2, color=_COLOURS[name], label=name, alpha=0.6)
+
+
+def _mean(values):
+    return float(np.mean(values)) if len(values) else float("nan")
 
 
 def _plural(name):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from astropy.table import Table
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from shapepipe.astro import ldac
 from shapepipe.astro.finalcat import SpreadClass
@@ -29,7 +30,7 @@ SNR, SIZE_RATIO = 10.0, 0.5
 """Selection s2n > SNR and T / Tpsf > SIZE_RATIO, for each shear type by itself."""
 _FEWEST = 20  # objects that a mean is taken of
 _GROUPS = 50  # of objects, for errors
-_BINS, _PER_BIN = 5, 40  # at most, and objects in each at least
+_BINS, _PER_BIN = 5, 80  # at most, and objects in each at least
 
 
 class Sample(NamedTuple):
@@ -167,9 +168,7 @@ def _by_shear(sample, chosen):
     """Compare in bins of each component of the true shear, which a bin cannot disturb."""
     for k, name in enumerate(("g1", "g2")):
         values = sample.shear[:, k]
-        if np.ptp(values) == 0:
-            continue
-        bins = _bins(len(values))
+        bins = _bins(len(values)) if np.ptp(values) > 0 else 1
         which = np.digitize(values, np.quantile(values, np.linspace(0, 1, bins + 1))[1:-1])
         for i in range(bins):
             part = _rows(sample, which == i)
@@ -208,6 +207,7 @@ def draw_response(noshear, tables, usable) -> Figure:
             axes.errorbar(middle, mean, error, fmt="os"[k - 1] + "-", ms=4, lw=1,
                           label=f"$R_{{{k}{k}}}$")  # fmt: skip
         axes.set(xlabel=label, xscale="log")
+        _plain_ticks(axes)
         axes.grid(alpha=0.25)
     panels[0].set_ylabel("mean response")
     panels[0].legend(frameon=False)
@@ -235,13 +235,21 @@ def _draw_means(axes, rows, name, colour):
         x, offset, shift = rows["s2n"], rows[f"{name}_true"], 1.03  # side by side
         axes.axhline(0, color="0.5", lw=0.8)
         axes.set(xlabel="signal-to-noise ratio", ylabel="mean shear - truth", xscale="log")
+        _plain_ticks(axes)
     else:
         x, offset, shift = rows[f"{name}_true"], 0.0, 1.0
-        reach = [x.min(), x.max()] if len(x) else [0.0, 0.0]
-        axes.plot(reach, reach, color="0.5", lw=0.8)
+        axes.axline((0.0, 0.0), slope=1.0, color="0.5", lw=0.8)
         axes.set(xlabel="true mean shear", ylabel="mean shear")
+        axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.errorbar(x, rows[name] - offset, rows[f"{name}_err"], fmt="o", color=colour, alpha=0.35,
                   ms=4, label=symbol)  # fmt: skip
     quiet = f"{name}_quiet"
     axes.errorbar(x * shift, rows[quiet] - offset, rows[f"{quiet}_err"], fmt="s", color=colour,
                   ms=4, label=f"{symbol}, shape noise taken off")  # fmt: skip
+
+
+def _plain_ticks(axes):
+    """Label 1, 2 and 5 of each decade, as plain numbers."""
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_formatter(NullFormatter())

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from shapepipe.astro.finalcat import SpreadClass
+from shapepipe.astro.finalcat import SpreadClass, classify
 from shapepipe.judge import classes, shear
 from shapepipe.shear.calibrate import cut
 from shapepipe.simulate.sky import GALAXY, STAR
 
 N = 4000
+LIMITS = {"star": 0.003, "galaxy": 0.01, "factor": 5 / 3}
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def catalogue(truth):
 
 
 def test_completeness_and_contamination_are_what_was_put_in(catalogue, truth):
-    figures = classes.summarise(classes.with_truth(catalogue, truth))
+    figures = classes.summarise(classes.with_truth(catalogue, truth), LIMITS)
     assert figures["n_stars"] == 1000
     assert figures["n_galaxies"] == 3000
     assert figures["star_completeness"] == pytest.approx(0.9)
@@ -48,10 +49,21 @@ def test_completeness_and_contamination_are_what_was_put_in(catalogue, truth):
 
 
 def test_tables_add_up(catalogue, truth):
-    table = classes.tabulate(classes.with_truth(catalogue, truth))
+    table = classes.tabulate(classes.with_truth(catalogue, truth), LIMITS)
     assert table["n_stars"].sum() == 1000
     assert table["n_as_galaxy"].sum() == 2800
     assert np.nansum(table["n_as_star"] * table["star_contamination"]) == pytest.approx(150)
+
+
+def test_what_noise_alone_costs_is_what_classify_loses():
+    rng = np.random.default_rng(6)
+    error = np.full(200000, 0.0015)
+    label = classify(error * rng.standard_normal(error.size), error, np.zeros(error.size, int),
+                     *LIMITS.values())  # fmt: skip
+    expected = classes.chance_of_star(error, LIMITS)[0]
+    assert 0.5 < expected < 0.7
+    assert (label == SpreadClass.STAR).mean() == pytest.approx(expected, abs=0.004)
+    assert classes.chance_of_star([0.0, 1e-5], LIMITS) == pytest.approx([1, 1])
 
 
 def test_a_flipped_sky_has_no_truth(catalogue, truth):
