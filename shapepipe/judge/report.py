@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from shapepipe.errors import BadInput, ConfigurationError
-from shapepipe.judge import astrometry, classes, detection, shear, verdict
+from shapepipe.judge import astrometry, classes, detection, psf, shear, verdict
 from shapepipe.judge.case import Case, make_case
 from shapepipe.judge.verdict import Verdict
 
 QUANTITIES: dict[str, Callable[[Case], Verdict | None]] = {
     "astrometry": astrometry.judge,
     "detection": detection.judge,
+    "psf": psf.judge,
     "classes": classes.judge,
     "shear": shear.judge,
 }
