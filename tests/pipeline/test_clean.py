@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,24 @@ FINAL = {
 """Products that no later step of the chain takes."""
 OTHER = "[PART_RUNNER]\nINPUT_DIR = last:expand_runner\nNUMBERING_SCHEME = -000000-0\n"
 """A run of its own that reads products of this one."""
+MOCKS = Path(__file__).parent / "mock_runners"
+LOOKER = '''"""Looks into a directory."""
+from shapepipe import Address, Input, Options, Output, option, runner
+
+
+class LookOptions(Options):
+    """Where to look."""
+
+    where: Address = option(doc="Directory.")
+
+
+@runner(inputs=[Input("part", ext=".txt")], outputs=[Output("look", ext=".txt")],
+        after=["expand_runner"])
+def look_runner(job, opts: LookOptions):
+    """Count the files in the directory."""
+    job.output("look").write_text(str(len(list(opts.where[0].iterdir()))))
+'''
+"""A runner with an option that names the directory of an earlier step."""
 
 
 @pytest.fixture
@@ -198,6 +217,47 @@ def test_a_run_goes_on_after_it_was_cut_short_with_keep(case):
     assert case.products() == final(everything)
     jobs = [(line["step"], line["number"]) for line in case.records()]
     assert len(jobs) == len(set(jobs))
+
+
+def test_files_whose_names_only_the_job_knows_stay(case):
+    case.files("a", "b")
+    case.ini("many_runner, found_runner, noop_runner, expand_runner")
+    assert case.run("EXECUTION:KEEP=final").exit_status == 0
+    left = {name.partition("/")[0] for name in case.products()}
+    assert left == {"many_runner", "found_runner", "expand_runner"}
+    assert tidy(case) == []
+    assert again(case, "EXECUTION:KEEP=final") == []
+
+
+def test_units_that_were_skipped_for_want_of_a_product_stay_skipped(case):
+    case.files("a", "b")
+    case.ini(
+        "noop_runner, optional_runner, extra_runner",
+        "[OPTIONAL_RUNNER]\nWITHOUT = 000001\nEMPTY = 000002",
+    )
+    assert case.run("EXECUTION:KEEP=final").exit_status == 0
+    left = case.products()
+    assert {name.partition("-")[0] for name in left} == {
+        "optional_runner/table",
+        "extra_runner/more",
+    }
+    assert again(case, "EXECUTION:KEEP=final") == [] and case.products() == left
+    assert case.plan().steps[2].count(State.SKIPPED) == 2
+
+
+def test_what_an_option_of_a_later_step_looks_at_stays(case):
+    folder = case.folder / "runners"
+    folder.mkdir()
+    (folder / "look_runner.py").write_text(LOOKER)
+    case.files("a", "b")
+    case.ini("noop_runner, expand_runner, look_runner", "[LOOK_RUNNER]\nWHERE = last:expand_runner")
+    path = f"EXECUTION:MODULE_PATH={case.path.parent / 'runners'}, {MOCKS}"
+    assert case.run(path, "EXECUTION:KEEP=final").exit_status == 0
+    left = {name.partition("-")[0] for name in case.products()}
+    assert left == {"expand_runner/part", "expand_runner/head", "look_runner/look"}
+    assert again(case, path, "EXECUTION:KEEP=final") == []
+    (pile,) = tidy(case, path)
+    assert pile.why == "an option of look_runner names its directory" and not pile.goes
 
 
 def test_products_come_back_when_their_section_keeps_all(done):
