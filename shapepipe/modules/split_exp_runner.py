@@ -2,6 +2,17 @@
 
 Sky coordinates with a distortion in PV cards (TPV) are written as SIP too, proven to agree to
 better than 1 mas; `headers<number>.npy` holds them for `merge_headers_runner`.
+
+Algorithm
+---------
+Each HDU becomes a file with the cards of the mosaic. TPV is turned into SIP by the algebra of
+sip_tpv where that is exact, else by a polynomial that is fitted to the TPV solution; either is
+compared with it on a grid over the CCD.
+
+References
+----------
+Shupe et al. 2005, ASP Conf. Ser. 347, 491 (SIP); Shupe et al. 2012, SPIE 8451, 84511M (TPV to
+SIP).
 """
 
 from pathlib import Path
@@ -34,6 +45,12 @@ class SplitExpOptions(Options):
         doc="Cards for a TPV distortion in the CCD images: programs such as SExtractor read PV "
         "alone, Python libraries prefer SIP; with SIP+PV both see the same sky.",
     )
+    zp_key: str = option(
+        "",
+        doc="Card of each CCD with its zero point, from which FSCALE, the factor that brings "
+        "counts to MAG_ZP, is written into the headers; blank leaves FSCALE as it is.",
+    )
+    mag_zp: float = option(30.0, unit="mag", doc="Common zero point, with ZP_KEY.")
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -55,8 +72,8 @@ def _has_image(opts):
 @runner(
     inputs=[
         Input("image", ext=".fz", doc="Mosaic, one CCD per HDU: plain, gzip or fpack."),
-        Input("weight", ext=".fz", when=lambda o: len(o.output_suffix) > 1),
-        Input("flag", ext=".fz", when=lambda o: len(o.output_suffix) > 2),
+        Input("weight", ext=".fz", when=lambda o: len(o.output_suffix) > 1, doc="The same CCDs."),
+        Input("flag", ext=".fz", when=lambda o: len(o.output_suffix) > 2, doc="The same CCDs."),
     ],
     outputs=[
         Output("ccd", lambda o: o.output_suffix, expand=_ccds, doc="One CCD, in the primary HDU."),
@@ -100,6 +117,8 @@ def _split_image(job, opts, name, mosaic):
     entries = np.empty(opts.n_hdu, dtype=object)
     worst = 0.0
     for ccd, (where, data, header) in enumerate(_read(job, opts, mosaic)):
+        if opts.zp_key:
+            _set_flux_scale(header, opts, where)
         written, wcs = header, None
         if sip.is_tpv(header):
             solution = sip.to_sip(header, data.shape, where)
@@ -113,6 +132,18 @@ def _split_image(job, opts, name, mosaic):
         fits.write_image(_product(job, name, ccd), data, written)
     np.save(job.output("headers"), entries, allow_pickle=True)
     return worst
+
+
+def _set_flux_scale(header, opts, where):
+    """Write FSCALE from the card with the zero point."""
+    try:
+        scale = 10 ** (0.4 * (opts.mag_zp - float(header[opts.zp_key])))
+    except KeyError:
+        raise BadInput(where, f"has no card {opts.zp_key} (ZP_KEY)") from None
+    except (TypeError, ValueError):
+        value = header[opts.zp_key]
+        raise BadInput(where, f"{opts.zp_key} = {value!r} is not a number (ZP_KEY)") from None
+    header["FSCALE"] = (scale, f"counts to zero point {opts.mag_zp:g}")
 
 
 def _text(header):

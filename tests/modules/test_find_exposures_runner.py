@@ -34,3 +34,14 @@ def test_other_cards_are_read_with_other_options(tmp_path):
 def test_a_stack_without_history_is_a_clear_error(tmp_path):
     outcome = run(tmp_path, [])
     assert outcome.status == "failed" and "no HISTORY card has a word 3" in outcome.error
+
+
+def test_an_expression_finds_names_that_are_not_those_of_cfht(tmp_path):
+    cards = ["stacked by SWarp 2.41.5", "input image 004192.fits 1 extension(s)"]
+    outcome = run(tmp_path, cards, EXP_PATTERN=r"input image (\d+)\.fits")
+    assert outcome.products[0].read_text() == "004192\n"
+
+
+def test_an_expression_that_finds_nothing_is_named(tmp_path):
+    outcome = run(tmp_path, ["input image 2366993p.fits"], EXP_PATTERN=r"run (\d+)")
+    assert outcome.status == "failed" and r"run (\d+)" in outcome.error
