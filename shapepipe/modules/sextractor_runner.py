@@ -1,4 +1,16 @@
-"""Sources of an image, detected and measured by SExtractor; for a stack, who sees them."""
+"""Sources of an image, detected and measured by SExtractor; for a stack, who sees them.
+
+Algorithm
+---------
+SExtractor detects connected pixels above a threshold of the filtered image, deblends and measures
+them. For a stack, its HISTORY cards name the exposures; candidates for each CCD are found from
+its outline on the sky and put through its WCS, and an object is on a CCD if its pixel lies
+strictly inside CCD_SIZE.
+
+References
+----------
+Bertin & Arnouts 1996, A&AS 117, 393; manual of SExtractor.
+"""
 
 import re
 from pathlib import Path
@@ -19,7 +31,7 @@ from shapepipe import (
     option,
     runner,
 )
-from shapepipe.astro import dotfiles, epochs, fits, ldac, sightings, undated
+from shapepipe.astro import dotfiles, epochs, fits, ldac, sightings, skynoise, undated
 
 _FLAG_COLUMNS = ("IMAFLAGS_ISO", "NIMAFLAGS_ISO")
 
@@ -51,6 +63,15 @@ class SExtractorOptions(Options):
     checkimage: list[str] = option(
         [], doc="Check images to keep, by their SExtractor names, such as BACKGROUND."
     )
+    make_weight: bool = option(
+        False,
+        doc="Write weight<number>.fits, 1 / BACKGROUND_RMS^2, for images that come without one.",
+    )
+    noise_reach: int = option(
+        0, at_least=0, at_most=5, unit="pixel",
+        doc="MAKE_WEIGHT: how far the noise is correlated in resampled images (bilinear: 1). The "
+        "weight is lowered, by one factor for the image, to the noise of sums of pixels.",
+    )  # fmt: skip
     prefix: str = option("", aliases=("SUFFIX",), doc="Put before the names of the products.")
 
     make_post_process: bool = option(
@@ -112,6 +133,12 @@ def _checks(opts):
     return [kind.upper() for kind in opts.checkimage if kind and kind.upper() != "NONE"]
 
 
+def _kinds_written(opts):
+    """Check images that SExtractor is asked for: those to keep, and those that weights need."""
+    more = ["BACKGROUND_RMS", *(["-OBJECTS"] * (opts.noise_reach > 0))] if opts.make_weight else []
+    return list(dict.fromkeys([*_checks(opts), *more]))
+
+
 def _check_name(kind):
     return kind.lower().replace("-", "minus_")
 
@@ -119,15 +146,17 @@ def _check_name(kind):
 @runner(
     inputs=[
         Input("image", doc="Image to measure on, in the primary HDU."),
-        Input("weight", when=lambda o: o.weight_image),
-        Input("flag", pattern="pipeline_flag", when=lambda o: o.flag_image),
-        Input("psf", pattern="star_selection", ext=".psf", when=lambda o: o.psf_file),
-        Input("detection_image", when=lambda o: o.detection_image),
-        Input("detection_weight", when=lambda o: o.detection_weight),
+        Input("weight", when=lambda o: o.weight_image, doc="Its weight, see WEIGHT_TYPE."),
+        Input("flag", "pipeline_flag", when=lambda o: o.flag_image, doc="Its flags."),
+        Input("psf", "star_selection", ext=".psf", when=lambda o: o.psf_file, doc="PSFEx model."),
+        Input("detection_image", when=lambda o: o.detection_image, doc="Image to detect on."),
+        Input("detection_weight", when=lambda o: o.detection_weight, doc="Its weight."),
     ],
     outputs=[
         Output("catalogue", lambda o: o.product("sexcat"), doc="FITS_LDAC catalogue."),
         Output("checks", _check_patterns, when=lambda o: bool(_checks(o)), doc="Check images."),
+        Output("noise_weight", lambda o: o.product("weight"), when=lambda o: o.make_weight,
+               doc="Weight image, the inverse variance of the background."),
     ],
     after=["split_exp_runner", "mask_runner"],
     programs=[
@@ -165,7 +194,7 @@ def _arguments(job, opts):
     if opts.bkg_from_header:
         level = _card(job.inputs["image"], opts.bkg_key, "BKG_KEY")
         words += ["-BACK_TYPE", "MANUAL", "-BACK_VALUE", level]
-    kinds = _checks(opts)
+    kinds = _kinds_written(opts)
     words += ["-CHECKIMAGE_TYPE", ",".join(kinds) or "NONE"]
     return words + (["-CHECKIMAGE_NAME", ",".join(map(_check_name, kinds))] if kinds else [])
 
@@ -235,10 +264,27 @@ def _keep(job, opts):
         metrics |= _add_epochs(job, opts, written)
     else:
         written.rename(job.output("catalogue"))
+    if opts.make_weight:
+        metrics |= _make_weight(job, opts)
     for kind in _checks(opts):
         pattern = opts.product(_check_name(kind))
         (job.scratch / _check_name(kind)).rename(job.output("checks", pattern=pattern))
     return metrics
+
+
+def _make_weight(job, opts):
+    """Write the inverse variance of the sky; gives figures."""
+    noise, header = fits.read(job.scratch / _check_name("BACKGROUND_RMS"))
+    weight, factor = skynoise.inverse_variance(noise), 1.0
+    if opts.noise_reach:
+        sky = fits.read_image(job.scratch / _check_name("-OBJECTS"))
+        flag = fits.read_image(job.inputs["flag"]) if "flag" in job.inputs else None
+        factor = skynoise.variance_factor(sky, skynoise.sky_pixels(sky, flag), opts.noise_reach)
+        if not np.isfinite(factor):
+            raise NoUsableData(f"no pixel of {job.inputs['image'].name} shows the sky alone")
+        job.log.info("correlated noise: weights are divided by %.3f", factor)
+    fits.write_image(job.output("noise_weight"), weight / np.float32(factor), header)
+    return {"sky_noise": float(np.median(noise)), "noise_factor": factor}
 
 
 def _add_epochs(job, opts, written):
