@@ -74,6 +74,30 @@ def read_views(path: Path, numbers) -> Views:
     return Views(row, ccd, list(seen))
 
 
+def read_exposures(path: Path) -> list[str]:
+    """Names of the exposures in the EPOCH tables of a catalogue, sorted."""
+    with fits.open_hdus(path) as hdus:
+        tables = [hdu.name for hdu in hdus if hdu.name.startswith(PREFIX)]
+    names = (np.asarray(ldac.read(path, name, ["EXP_NAME"])["EXP_NAME"]) for name in tables)
+    return sorted({name.strip() for part in names for name in np.unique(part).astype(str)})
+
+
+def choose_exposures(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Pick from sorted names of exposures.
+
+    Parameters
+    ----------
+    names : sequence of str
+        All of them.
+    wanted : sequence of str
+        Names, or one of the words odd (the first, third ...) and even (the second, fourth ...).
+    """
+    words = [word.strip().lower() for word in wanted]
+    if words in (["odd"], ["even"]):
+        return list(names[words == ["even"] :: 2])
+    return [name for name in names if name in wanted]
+
+
 def read_wcs(path: Path, exposures: Iterable[str]) -> dict[str, list]:
     """WCS of all CCDs of exposures; those that the table has not are left out.
 

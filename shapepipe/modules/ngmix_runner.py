@@ -1,4 +1,19 @@
-"""Shapes of the objects of a stack, from the stamps of its exposures, with their shear response."""
+"""Shapes of the objects of a stack, from the stamps of its exposures, with their shear response.
+
+Algorithm
+---------
+Metacalibration: the image is deconvolved from the PSF, sheared by a small amount in four
+directions and reconvolved with a round, slightly larger PSF; a Gaussian with priors on centre and
+ellipticity is fitted to all epochs together. Differences of the sheared shapes are the response
+to shear. A noise field of the same variance, put through the same steps turned by 90 degrees,
+makes the noise round again.
+
+References
+----------
+Huff & Mandelbaum 2017, arXiv:1702.02600, and Sheldon & Huff 2017, ApJ 841, 24 (metacalibration);
+Bernstein & Armstrong 2014, MNRAS 438, 1880 (prior on shapes); Hirata & Seljak 2003, MNRAS 343,
+459 (moments of the PSF).
+"""
 
 import importlib
 from itertools import zip_longest
@@ -9,7 +24,7 @@ from astropy.io import fits as afits
 from astropy.table import Table, vstack
 
 from shapepipe import BadInput, Input, Output, ProductFile, RowsOptions, option, runner
-from shapepipe.astro import fits, jacobians, ldac, stamps, stampstore, wcs
+from shapepipe.astro import epochs, fits, jacobians, ldac, stamps, stampstore, wcs
 from shapepipe.astro.ccdtable import CcdTable
 from shapepipe.shear import (
     Batch,
@@ -75,6 +90,13 @@ class NgmixOptions(RowsOptions):
         doc="Average over the added noise field and its negative: less noise. Columns _a "
         "and _b are those of each half, for cuts.",
     )
+    epochs: list[str] = option(
+        [],
+        doc="Measure from these exposures of the stack alone, by their names in EPOCH_<i>; odd or "
+        "even: the first, third ... or the second, fourth ... in the order of their names. Blank: "
+        "all.",
+    )
+    prefix: str = option("", doc="Put before the name of the product.")
     estimator: Literal["fit", "wmom", "admom"] | None = option(
         None, doc="Overrides the estimator that ENGINE stands for."
     )
@@ -108,7 +130,13 @@ def join_shares(parts, output):
         Input("weight", "weight_vignet", ext=".sqlite", doc="Weight stamps of the exposures."),
         Input("flag", "flag_vignet", ext=".sqlite", doc="Flag stamps; not 0: masked."),
     ],
-    outputs=[Output("shapes", "ngmix", doc="Tables 1M, 1P, 2M, 2P, NOSHEAR.")],
+    outputs=[
+        Output(
+            "shapes",
+            lambda o: f"{o.prefix}_ngmix" if o.prefix else "ngmix",
+            doc="Tables 1M, 1P, 2M, 2P, NOSHEAR.",
+        )
+    ],
     after=["sextractor_runner", "psf_interp_runner", "vignetmaker_runner"],
     scope="rows",
     merge=join_shares,
@@ -119,9 +147,10 @@ def ngmix_runner(job, opts: NgmixOptions):
     columns = ["NUMBER", *opts.position_params]
     table = ldac.read(job.inputs["catalogue"], columns=columns, rows=rows)
     engine, settings = _engine(opts), opts.settings()
+    wanted = _wanted_exposures(job, opts)
     ccds = CcdTable(opts.log_wcs, opts.flux_scale)
     numbers, found = [], [(Shapes.empty(0),) * settings.results]
-    for part, gathered in _gather(job, opts, table, rows, ccds):
+    for part, gathered in _gather(job, opts, table, rows, ccds, wanted):
         numbers.extend(part)
         found.append(engine(_batch(gathered, opts, ccds), settings))
     shapes, *halves = (Shapes.joined(parts) for parts in zip(*found, strict=True))
@@ -140,7 +169,26 @@ def _engine(opts):
         raise BadInput("ENGINE = ngmix", f"{error}; it comes from conda-forge", "native") from error
 
 
-def _gather(job, opts, table, rows, ccds):
+def _wanted_exposures(job, opts):
+    """Exposures to measure from; None: all."""
+    if not opts.epochs:
+        return None
+    path = job.inputs["catalogue"]
+    wanted = epochs.choose_exposures(epochs.read_exposures(path), opts.epochs)
+    if not wanted:
+        raise BadInput(path, f"has none of the exposures EPOCHS = {', '.join(opts.epochs)}")
+    job.log.info("from exposures %s alone", ", ".join(wanted))
+    return set(wanted)
+
+
+def _only(entry, wanted):
+    """What is stored of an object, of the wanted exposures alone."""
+    if wanted is None:
+        return entry
+    return {label: seen for label, seen in entry.items() if label.rpartition("-")[0] in wanted}
+
+
+def _gather(job, opts, table, rows, ccds, wanted):
     """Numbers and stamps of some objects at a time, read in step from all stores."""
     stores = [stampstore.read_stamps(job.inputs[r], rows.start, rows.stop) for r in STORES]
     numbers, objects = [], []
@@ -159,7 +207,7 @@ def _gather(job, opts, table, rows, ccds):
             continue
         numbers.append(int(number))
         place = [float(table[name][row]) for name in opts.position_params]
-        objects.append((*place, [entry for _, entry in stored]))
+        objects.append((*place, [_only(entry, wanted) for _, entry in stored]))
         if len(objects) == AT_ONCE:
             yield numbers, objects
             numbers, objects = [], []
