@@ -23,8 +23,9 @@ def launched_by(environment: Mapping[str, str]) -> tuple[str, int, int]:
     """Who started this process, its number from 0, and how many there are: ("", 0, 1) if alone."""
     for name, rank, size in LAUNCHERS:
         count = environment.get(size, "")
-        if count.isdigit() and int(count) > 1:
-            return name, int(environment.get(rank, "0")), int(count)
+        if count.isdigit():  # the innermost counts: mpiexec may itself have been started by srun
+            alone = int(count) == 1
+            return ("", 0, 1) if alone else (name, int(environment.get(rank, "0")), int(count))
     return "", 0, 1
 
 

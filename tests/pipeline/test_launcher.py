@@ -27,6 +27,7 @@ SBATCH = {"SLURM_NTASKS": "64", "SLURM_JOB_ID": "7", "SLURM_PROCID": "0"}
         (SBATCH, ("", 0, 1)),  # a batch script is one process, however many tasks it may start
         (SBATCH | {"SLURM_STEP_NUM_TASKS": "1"}, ("", 0, 1)),
         ({"OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"}, ("", 0, 1)),
+        (SRUN | {"OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"}, ("", 0, 1)),
     ],
 )
 def test_who_started_a_process(environment, expected):
