@@ -85,7 +85,7 @@ def test_a_log_that_is_not_there_is_not_named(case, capsys):
 
 def test_a_directory_that_cannot_be_read_is_told_once(case, monkeypatch):
     case.files("a", "b")
-    case.ini("noop_runner, fault_runner")
+    case.ini("noop_runner, odd_runner")
 
     def refuse(_, folder):
         raise PermissionError(13, "Permission denied", folder)

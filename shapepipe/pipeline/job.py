@@ -255,6 +255,8 @@ def run_job(context: StepContext, task: Task) -> Outcome:
     except NoUsableData as none:
         status, error = EMPTY, str(none)
     except (Exception, SystemExit) as raised:
+        if isinstance(raised, OSError) and raised.strerror and not raised.filename:
+            raised.filename = scratch
         error, cause = describe_error(raised), cause_of(raised)
         if isinstance(raised, PartlyDone) and job is not None:
             products = _commit_part(job, context, task)

@@ -3,27 +3,57 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import BinaryIO
 
 LINE = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S")
 
 
+_APPENDED = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+
+
+class LogFile(logging.Handler):
+    """Appends to a file that is made at the first line, so that a silent job costs no file.
+
+    What is worth keeping stands in the records: a line for which the disk has no room is left out,
+    and whoever wrote it goes on until something fails that counts.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self._path, self._descriptor = path, -1
+        self.setFormatter(LINE)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line at once."""
+        data = f"{self.format(record)}\n".encode(errors="backslashreplace")
+        try:
+            if self._descriptor < 0:
+                self._descriptor = os.open(self._path, _APPENDED, 0o644)
+            os.write(self._descriptor, data)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        super().close()
+
+
 def job_logger(path: Path) -> logging.Logger:
-    """Make a logger that opens its file at the first line, so that a silent job costs no file."""
+    """Make the logger of a job."""
     logger = logging.Logger("job", logging.INFO)
-    handler = logging.FileHandler(path, delay=True, encoding="utf-8")
-    handler.setFormatter(LINE)
-    logger.addHandler(handler)
+    logger.addHandler(LogFile(path))
     return logger
 
 
 def run_logger(path: Path) -> logging.Logger:
     """Make the logger of a run; what is for the terminal as well is said by the display."""
     logger = logging.Logger("run", logging.INFO)
-    to_file = logging.FileHandler(path, encoding="utf-8")
-    to_file.setFormatter(LINE)
-    logger.addHandler(to_file)
+    logger.addHandler(LogFile(path))
     return logger
 
 

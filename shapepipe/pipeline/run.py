@@ -209,6 +209,9 @@ def execute(plan: Plan, *, command: Sequence[str] = (), allow_change: bool = Fal
         if plan.part is not None:
             directory.commit(_launch_of_part(plan))
         return _go(plan, display, stop_after)
+    except OSError as error:
+        error.filename = error.filename or str(directory.path)  # as where a buffer was written out
+        raise
     finally:
         directory.close()
 
