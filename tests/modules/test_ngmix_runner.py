@@ -1,5 +1,8 @@
 """ngmix_runner: shapes on the sky from turned CCDs, shares of rows, objects without epochs."""
 
+import subprocess
+import sys
+
 import galsim
 import numpy as np
 import pytest
@@ -187,3 +190,57 @@ def test_local_jacobian_is_that_of_galsim(turn):
     ours = jacobians.local_jacobians(solution, [300.0], [800.0])[0]
     np.testing.assert_allclose(ours.ravel(), [local.dudx, local.dudy, local.dvdx, local.dvdy],
                                atol=2e-7)  # fmt: skip
+
+
+CHAIN = """
+[DEFAULT]
+RUN_NAME = {name}
+RUN_DATETIME = False
+VERBOSE = False
+[EXECUTION]
+MODULE = ngmix_runner
+MODE = {mode}
+[FILE]
+INPUT_DIR = {inputs}
+OUTPUT_DIR = {folder}
+NUMBERING_SCHEME = -000-000
+[JOB]
+SMP_BATCH_SIZE = 2
+[NGMIX_RUNNER]
+FILE_PATTERN = sexcat, image, background, psf, weight, flag
+FILE_EXT = .fits, .sqlite, .sqlite, .sqlite, .sqlite, .sqlite
+LOG_WCS = {log}
+CHUNKS = {chunks}
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(tile, tmp_path_factory):
+    """The table that one job makes, and the chain's inputs under their names."""
+    folder, _ = tile
+    inputs = tmp_path_factory.mktemp("inputs")
+    for path in [folder / f"{name}.sqlite" for name in STORES] + [folder / "sexcat.fits"]:
+        (inputs / f"{path.stem}-277-282{path.suffix}").symlink_to(path)
+    return run(folder, tmp_path_factory.mktemp("whole")).products[0].read_bytes(), inputs
+
+
+@pytest.mark.parametrize(
+    ("mode", "chunks"),
+    [
+        ("smp", 1),
+        ("smp", 7),
+        pytest.param("mpi", 2, marks=pytest.mark.mpi),
+        pytest.param("dask", 2, marks=pytest.mark.dask),
+    ],
+)
+def test_chunks_and_pools_give_the_same_bytes(tile, whole, tmp_path, mode, chunks):
+    expected, inputs = whole
+    ini = tmp_path / "chain.ini"
+    ini.write_text(CHAIN.format(name="made", mode=mode, inputs=inputs, folder=tmp_path,
+                                log=tile[0] / "log.sqlite", chunks=chunks))  # fmt: skip
+    words = [sys.executable, "-m", "shapepipe", "run", "-c", str(ini)]
+    words = ["mpiexec", "-n", "3", *words] if mode == "mpi" else words
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    made = tmp_path / "made" / "ngmix_runner" / "output" / "ngmix-277-282.fits"
+    assert made.read_bytes() == expected
