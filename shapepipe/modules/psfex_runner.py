@@ -10,10 +10,12 @@ References
 Bertin 2011, ASP Conf. Ser. 442, 435; manual of PSFEx.
 """
 
+import shutil
 from math import comb
 from pathlib import PurePath
 
 import numpy as np
+from astropy.io import fits as afits
 
 from shapepipe import (
     BadInput,
@@ -26,9 +28,7 @@ from shapepipe import (
     option,
     runner,
 )
-from shapepipe.astro import dotfiles, ldac
-
-_MASKED = -1e29  # SExtractor marks masked pixels of VIGNET by -1e30
+from shapepipe.astro import dotfiles, ldac, starlevels
 
 
 class PSFExOptions(Options):
@@ -47,6 +47,12 @@ class PSFExOptions(Options):
         doc="Fewest accepted stars for a model (outcome: empty); blank takes as many as the "
         "polynomial of the .psfex file has terms.",
     )
+    sky_radius: float | None = option(
+        None, above=0, unit="pixel",
+        doc="Take off each star the median of those pixels of its stamp that are farther than this "
+        "from its centre, without outliers: background maps are too high by the light of faint "
+        "sources. Blank: trust the background that the stamps come without.",
+    )  # fmt: skip
 
 
 def _stem(opts):
@@ -82,10 +88,24 @@ def psfex_runner(job, opts: PSFExOptions):
     if n_stars < needed:
         raise NoUsableData(f"{n_stars} stars in {stars.name}, {needed} needed")
     _check_stamps(stars)
-    (job.scratch / "stars.fits").symlink_to(stars.absolute())
+    level = _prepare(stars, job.scratch / "stars.fits", opts.sky_radius)
     (job.scratch / "default.psfex").symlink_to(opts.dot_psfex_file)
     job.call("psfex", _arguments(opts))
-    return _keep(job, opts, n_stars, needed)
+    return _keep(job, opts, n_stars, needed) | level
+
+
+def _prepare(stars, target, sky_radius):
+    """Hand the stars to PSFEx, levelled if so wished; the mean of what was taken off."""
+    if sky_radius is None:
+        target.symlink_to(stars.absolute())
+        return {}
+    shutil.copyfile(stars, target)
+    with afits.open(target, mode="update") as hdus:
+        tables = (unit for unit in hdus if isinstance(unit, afits.BinTableHDU))
+        stamps = next(table for table in tables if "VIGNET" in table.columns.names).data["VIGNET"]
+        levels = starlevels.rim_levels(stamps, sky_radius)
+        stamps[...] = starlevels.take_off(stamps, levels)
+    return {"sky_level": float(levels.mean())}
 
 
 def _arguments(opts):
@@ -135,5 +155,5 @@ def _check_stamps(stars):
     invalid = int(np.isnan(stamps).any(axis=(1, 2)).sum())
     if invalid:
         raise BadInput(stars, f"VIGNET of {invalid} of {len(stamps)} stars holds NaN", "-1e30")
-    if not (stamps > _MASKED).any():
+    if not (stamps > starlevels.MASKED).any():
         raise NoUsableData(f"all pixels of all {len(stamps)} stars in {stars.name} are masked")
