@@ -5,9 +5,11 @@ import os
 import numpy as np
 import pytest
 from astropy.table import Table
+from click.testing import CliRunner
 from sqlitedict import SqliteDict
 
 from shapepipe import run
+from shapepipe.cli import verbs
 from shapepipe.errors import BadInput, ConfigurationError
 from shapepipe.judge import QUANTITIES, bare, judge, show
 from shapepipe.judge.case import make_case
@@ -121,6 +123,14 @@ def test_what_is_written(folder, verdicts):
     text = "\n".join(show(verdicts))
     assert "centroid_rms_mas" in text
     assert "bare_identical" in text
+
+
+def test_the_verb_prints_what_it_finds(folder):
+    words = [folder / "output" / "run_judged", "-s", folder / "sky", "--only", "astrometry"]
+    done = CliRunner().invoke(verbs, ["judge", *map(str, words)], standalone_mode=False)
+    assert done.exception is None
+    assert "merged_worst_mas" in done.output
+    assert "detection" not in done.output
 
 
 @pytest.mark.parametrize("shift", [(0.5, 0.0), (0.0, -0.5)])
