@@ -8,9 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from shapepipe.errors import ConfigurationError
-from shapepipe.starter.chain import LINKS, ini_text
+from shapepipe.starter.chain import ini_text, links_folder
 from shapepipe.starter.names import Units
 from shapepipe.starter.proposal import Proposal
+from shapepipe.starter.tiles import DEEP, for_stacks, tile_text
 
 TEMPLATES = Path(str(files("shapepipe"))) / "data" / "start"
 STAMP = (25, 51)
@@ -54,6 +55,10 @@ def write(proposal: Proposal, ini: Path) -> list[Path]:
     if proposal.psf.value:
         texts[folder / "default.psfex"] = psfex_text(proposal)
         texts[folder / "star_selection.setools"] = selection_text(proposal)
+    if proposal.stacks:
+        name = f"{ini.stem}_tile.ini"
+        texts[folder / name] = tile_text(proposal, folder, ini.name, name)
+        texts[folder / "default_tile.sex"] = set_values(sex_text(for_stacks(proposal)), DEEP)
     there = [str(path) for path in texts if path.exists()]
     if there:
         raise ConfigurationError(f"{', '.join(there)}: is there already and is not overwritten")
@@ -61,8 +66,9 @@ def write(proposal: Proposal, ini: Path) -> list[Path]:
     for path, text in texts.items():
         path.write_text(text, encoding="utf-8")
     (folder / "output").mkdir(exist_ok=True)
-    if not proposal.images.units.as_they_are:
-        _make_links(proposal.images.units, folder / LINKS)
+    for images in filter(None, (proposal, proposal.stacks and for_stacks(proposal))):
+        if not images.images.units.as_they_are:
+            _make_links(images.images.units, folder / links_folder(images))
     return list(texts)
 
 
@@ -126,7 +132,7 @@ def psfex_text(proposal: Proposal) -> str:
     side = stamp_side(proposal)
     seen = f"about {proposal.seen.n_stars} stars seen in an image"
     values = {
-        "PSF_SIZE": (f"{side},{side}", f"{STAMP_FWHM:g} times the FWHM"),
+        "PSF_SIZE": (f"{side},{side}", f"{STAMP_FWHM:g} times the FWHM, times PSF_SAMPLING"),
         "PSFVAR_DEGREES": (proposal.degree, seen),
     }
     return set_values(_template("default.psfex"), values)
