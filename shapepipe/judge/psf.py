@@ -71,7 +71,11 @@ def summarise(views: Table) -> dict[str, float]:
     """
     kept = views[views["flag"] == 0]
     ccds = _ccds(kept)
-    found = {"n_psfs": len(views), "n_flagged": len(views) - len(kept), "n_ccds": len(ccds)}
+    found: dict[str, float] = {
+        "n_psfs": len(views),
+        "n_flagged": len(views) - len(kept),
+        "n_ccds": len(ccds),
+    }
     for name in RESIDUALS:
         values = np.asarray(kept[name])
         means = np.array([values[rows].mean() for rows in ccds.values()])
