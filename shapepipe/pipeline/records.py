@@ -8,6 +8,7 @@ array has a file, a lock and a scratch directory of its own; whoever looks reads
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import getpass
 import json
@@ -173,9 +174,7 @@ class RunDirectory:
         stream = self._outcomes = os.open(
             self.outcomes, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644
         )
-        size = os.fstat(stream).st_size
-        if size and os.pread(stream, 1, size - 1) != b"\n":
-            os.write(stream, b"\n")
+        _close_line(stream)
         self._folders = {folder: index for index, folder in _folders(self.outcomes).items()}
         reach("records-opened")
 
@@ -212,10 +211,7 @@ class RunDirectory:
         """
         data = json.dumps(line, separators=(",", ":"), default=str).encode() + b"\n"
         assert self._outcomes is not None  # `open` came first
-        written = os.write(self._outcomes, data)
-        if written != len(data):
-            os.ftruncate(self._outcomes, os.fstat(self._outcomes).st_size - written)
-            raise OSError(28, "No space left on device", str(self.outcomes))
+        _append(self._outcomes, data, self.outcomes)
         reach("record-written")
 
     def note_removed(self, label: str, number: str, attempt: int, names: Sequence[str]) -> None:
@@ -355,6 +351,21 @@ class RunDirectory:
             return None
 
 
+def _close_line(descriptor: int) -> None:
+    """End a last line that was torn, lest the next one be glued to it."""
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        os.write(descriptor, b"\n")
+
+
+def _append(descriptor: int, data: bytes, path: Path) -> None:
+    """Append with a single write, all or nothing."""
+    written = os.write(descriptor, data)
+    if written != len(data):
+        os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
 def _lock_file(path: Path, kind: int, create: bool = True) -> int:
     """Open and lock a file, or say at once that somebody else has it (BlockingIOError)."""
     descriptor = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o644)
@@ -412,10 +423,10 @@ class RunList:
 
     def add(self, run: Path, labels: list[str]) -> None:
         """Append a run."""
-        line = f"{run} {','.join(labels)}\n".encode()
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            os.write(descriptor, line)
+            _close_line(descriptor)
+            _append(descriptor, f"{run} {','.join(labels)}\n".encode(), self.path)
         finally:
             os.close(descriptor)
 

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -133,14 +133,23 @@ def _run_path(config: RunConfig, continue_run: str | Path | bool) -> Path:
     if isinstance(continue_run, (str, Path)):
         return Path(continue_run).absolute()
     if continue_run:
-        return latest_run(output, name, config.default.run_datetime)
-    if config.default.run_datetime:
-        name = f"{name}_{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    return output / name
+        listed = RunList(output, config.file.run_log_name)
+        return latest_run(output, name, config.default.run_datetime, listed)
+    return _dated(output / name) if config.default.run_datetime else output / name
 
 
-def latest_run(output: Path, name: str, dated: bool) -> Path:
-    """The newest run of this name in an output directory.
+def _dated(path: Path) -> Path:
+    """Add date and time; if the clock has shown them before, the next second that is free."""
+    now = datetime.now()
+    while (dated := path.with_name(f"{path.name}_{now:%Y-%m-%d_%H-%M-%S}")).exists():
+        now += timedelta(seconds=1)
+    return dated
+
+
+def latest_run(output: Path, name: str, dated: bool, listed: RunList) -> Path:
+    """The run of this name in an output directory that was started last.
+
+    The list of runs tells, not the names: clocks are set back, once a year even on purpose.
 
     Raises
     ------
@@ -148,10 +157,11 @@ def latest_run(output: Path, name: str, dated: bool) -> Path:
         When there is none.
     """
     pattern = f"{name}_????-??-??_??-??-??" if dated else name
-    runs = sorted(path for path in output.glob(pattern) if (path / RUN_FILE).is_file())
+    runs = [path for path in output.glob(pattern) if (path / RUN_FILE).is_file()]
     if not runs:
         raise RunRefused(f"there is no run {pattern} in {output} to continue")
-    return runs[-1]
+    order = {path: index for index, (path, _) in enumerate(listed.runs())}
+    return max(runs, key=lambda path: (order.get(path, len(order)), path.name))
 
 
 def changes(plan: Plan) -> list[str]:
