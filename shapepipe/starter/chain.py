@@ -8,8 +8,10 @@ from pathlib import Path
 
 from shapepipe.starter.proposal import Proposal
 
-LINKS = "input"
-"""Folder for links with names that ShapePipe can take apart, where the own names cannot be."""
+
+def links_folder(proposal: Proposal) -> str:
+    """Folder for links with names that ShapePipe can take apart, where the own names cannot be."""
+    return "input_tiles" if proposal.images.exposures else "input"
 
 
 def ini_text(proposal: Proposal, folder: Path, name: str) -> str:
@@ -25,30 +27,32 @@ def ini_text(proposal: Proposal, folder: Path, name: str) -> str:
         Its name.
     """
     sections = [
-        _comment(_opening(proposal, name)),
-        _section("DEFAULT", [("RUN_NAME", "run", "")]),
-        _section("EXECUTION", [("MODULE", _chain(proposal), _chain_reason(proposal))]),
-        _section("FILE", _file_options(proposal, folder)),
-        _section("JOB", [("SMP_BATCH_SIZE", _jobs(), "jobs at a time: one for each core")]),
-        *_preparation_sections(proposal),
-        _section("MASK_RUNNER", _mask_options(proposal, folder)),
-        _section("SEXTRACTOR_RUNNER", _sextractor_options(proposal, folder)),
+        comment(_opening(proposal, name)),
+        section("DEFAULT", [("RUN_NAME", "run", "")]),
+        section("EXECUTION", [("MODULE", _chain(proposal), _chain_reason(proposal))]),
+        section("FILE", file_options(proposal, folder)),
+        section("JOB", [("SMP_BATCH_SIZE", jobs(), "jobs at a time: one for each core")]),
+        *preparation_sections(proposal),
+        section("MASK_RUNNER", mask_options(proposal, folder)),
+        section("SEXTRACTOR_RUNNER", sextractor_options(proposal, folder)),
     ]
     if proposal.psf.value:
         sections += _psf_sections(proposal, folder)
     return "\n\n".join(sections) + "\n"
 
 
-def _section(name: str, options: list[tuple[str, object, str]]) -> str:
+def section(name: str, options: list[tuple[str, object, str]]) -> str:
+    """One section; each option has its reason in front."""
     lines = [f"[{name}]"]
     for key, value, why in options:
         if why:
-            lines.append(_comment([why]))
+            lines.append(comment([why]))
         lines.append(f"{key} = {value}".rstrip())
     return "\n".join(lines)
 
 
-def _comment(paragraphs: list[str]) -> str:
+def comment(paragraphs: list[str]) -> str:
+    """Paragraphs as comments."""
     return "\n#\n".join(
         textwrap.fill(text, 98, initial_indent="# ", subsequent_indent="# ", break_long_words=False,
                       break_on_hyphens=False)
@@ -64,7 +68,10 @@ def _opening(proposal: Proposal, name: str) -> list[str]:
         f"Images: {proposal.images.title}.",
     ]
     lines += [f"NOTE {note}" for note in proposal.notes]
-    others = [other.title for other in survey.sets if other is not proposal.images]
+    used = (proposal.images, proposal.stacks)
+    others = [other.title for other in survey.sets if other not in used]
+    if proposal.stacks:
+        lines.append(f"Their stacks have an INI file of their own: {Path(name).stem}_tile.ini.")
     if others:
         lines.append(f"Other images there, not used: {'; '.join(others)}.")
     if survey.others:
@@ -102,7 +109,8 @@ def _chain_reason(proposal: Proposal) -> str:
     return "; ".join(parts) + "."
 
 
-def _file_options(proposal: Proposal, folder: Path) -> list[tuple[str, object, str]]:
+def file_options(proposal: Proposal, folder: Path) -> list[tuple[str, object, str]]:
+    """Where the files are, and the form of their numbers."""
     units = proposal.images.units
     if units.as_they_are:
         where = os.path.commonpath(
@@ -110,7 +118,7 @@ def _file_options(proposal: Proposal, folder: Path) -> list[tuple[str, object, s
         )
         why = "the files are taken where they are"
     else:
-        where = folder / LINKS
+        where = folder / links_folder(proposal)
         why = (
             "links to the images: a name must be pattern + number + extension, and theirs, such as "
             f"{proposal.images.names[0].path.name}, are not"
@@ -137,7 +145,8 @@ def _scheme_reason(proposal: Proposal) -> str:
     return f"form of the numbers in file names, such as {numbers[0]}{ccd}"
 
 
-def _jobs() -> int:
+def jobs() -> int:
+    """Jobs at a time."""
     return max(1, os.cpu_count() or 1)
 
 
@@ -153,7 +162,8 @@ def _patterns(proposal: Proposal, roles: list[str]) -> list[tuple[str, object, s
     ]
 
 
-def _preparation_sections(proposal: Proposal) -> list[str]:
+def preparation_sections(proposal: Proposal) -> list[str]:
+    """Sections of the runners that make plain single images."""
     scheme = ("NUMBERING_SCHEME", proposal.images.units.scheme, "")
     if proposal.n_hdu:
         roles = proposal.images.units.roles
@@ -165,9 +175,9 @@ def _preparation_sections(proposal: Proposal) -> list[str]:
         ]  # fmt: skip
         if proposal.hdu_names:
             options.append(("HDU_NAMES", ", ".join(proposal.hdu_names), "not simply HDU 1, 2, ..."))
-        sections = [_section("SPLIT_EXP_RUNNER", options)]
+        sections = [section("SPLIT_EXP_RUNNER", options)]
         if proposal.has_sky:
-            sections.append(_section("MERGE_HEADERS_RUNNER", [scheme]))
+            sections.append(section("MERGE_HEADERS_RUNNER", [scheme]))
         return sections
     return [_uncompress_section(proposal, k) for k in range(len(proposal.preparation))]
 
@@ -181,7 +191,7 @@ def _uncompress_section(proposal: Proposal, k: int) -> str:
         ("OUTPUT_PATTERN", ", ".join(roles), "what the plain files are called"),
     ]
     several = len(proposal.preparation) > 1
-    return _section(f"UNCOMPRESS_FITS_RUNNER{f'_RUN_{k + 1}' if several else ''}", options)
+    return section(f"UNCOMPRESS_FITS_RUNNER{f'_RUN_{k + 1}' if several else ''}", options)
 
 
 def _sources(proposal: Proposal, roles: list[str], *more: str) -> list[tuple[str, object, str]]:
@@ -204,7 +214,8 @@ def _sources(proposal: Proposal, roles: list[str], *more: str) -> list[tuple[str
     return options
 
 
-def _mask_options(proposal: Proposal, folder: Path) -> list[tuple[str, object, str]]:
+def mask_options(proposal: Proposal, folder: Path) -> list[tuple[str, object, str]]:
+    """What the mask is made from."""
     weight, flag = ("weight" in proposal.roles), ("flag" in proposal.roles)
     return [
         *_sources(proposal, proposal.roles),
@@ -215,7 +226,8 @@ def _mask_options(proposal: Proposal, folder: Path) -> list[tuple[str, object, s
     ]
 
 
-def _sextractor_options(proposal: Proposal, folder: Path) -> list[tuple[str, object, str]]:
+def sextractor_options(proposal: Proposal, folder: Path) -> list[tuple[str, object, str]]:
+    """What SExtractor is given."""
     weight = "weight" in proposal.roles
     roles = ["image", "weight"] if weight else ["image"]
     options = [
@@ -226,6 +238,8 @@ def _sextractor_options(proposal: Proposal, folder: Path) -> list[tuple[str, obj
         ("DOT_PARAM_FILE", folder / "default.param", ""),
         ("DOT_CONV_FILE", folder / "default.conv", ""),
     ]
+    if proposal.stacks:
+        options.append(("CHECKIMAGE", "BACKGROUND", "the stacks' shapes need it"))
     if proposal.zero_point_card:
         options.append(("ZP_FROM_HEADER", True, proposal.zero_point.why))
         options.append(("ZP_KEY", proposal.zero_point_card, ""))
@@ -239,11 +253,11 @@ def _sextractor_options(proposal: Proposal, folder: Path) -> list[tuple[str, obj
 def _psf_sections(proposal: Proposal, folder: Path) -> list[str]:
     few = f"about {proposal.seen.n_stars} stars seen in an image"
     return [
-        _section("SETOOLS_RUNNER", [
+        section("SETOOLS_RUNNER", [
             ("SETOOLS_CONFIG_PATH", folder / "star_selection.setools", "how stars are chosen"),
         ]),
-        _section("PSFEX_RUNNER", [("DOT_PSFEX_FILE", folder / "default.psfex", "")]),
-        _section("PSF_INTERP_RUNNER", [
+        section("PSFEX_RUNNER", [("DOT_PSFEX_FILE", folder / "default.psfex", "")]),
+        section("PSF_INTERP_RUNNER", [
             ("MODE", "VALIDATION", "the model at the stars, beside the stars themselves"),
             ("STAR_THRESH", proposal.min_stars, f"fewest stars for a model: {few}"),
             ("CHI2_THRESH", 5 if proposal.images.raw else 2, "largest reduced chi-square"),

@@ -1,7 +1,8 @@
 """File names of strangers: which files belong together, and which part of a name is the number.
 
-A name is taken apart at `-`, `_` and blanks. The parts that files have in common are the pattern,
-a word such as `weight` is the role, the rest is the number.
+A name is taken apart at `-`, `_` and blanks, and at a point before the word of a role, as in
+`2366993p.weight.fits`. The parts that files have in common are the pattern, a word such as `weight`
+is the role, the rest is the number.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from shapepipe.astro.frames import WORDS, role_in
 
 EXTENSIONS = (".fits", ".fit", ".fts")
 PACKED = (".fz", ".gz")
+_TILE = re.compile(r"(?<!\d)(\d{3})\.(\d{3})(?!\d)")
+"""Number of a tile within a part of a name, as in `CFIS.277.282.r`."""
 _ENDING = re.compile(rf"((?:{'|'.join(re.escape(e) for e in EXTENSIONS)})?(?:\.fz|\.gz)?)$", re.I)
 
 
@@ -84,15 +87,24 @@ def take_apart(path: Path) -> Name:
     ext = _ENDING.search(path.name).group(1)
     stem = path.name[: len(path.name) - len(ext)]
     pieces = [piece for piece in re.split(r"[-_\s]+", stem) if piece]
+    front, _, last = pieces[-1].rpartition(".") if pieces else ("", "", "")
+    if front and _is_role_word(last):
+        pieces[-1:] = [front, last]
     role = role_in(stem) or role_in(path.parent.name)
     parts = tuple(piece for piece in pieces if not _is_role_word(piece))
     return Name(path, role, parts or tuple(pieces), ext)
 
 
 def kind_of_name(name: Name) -> tuple:
-    """What files of one kind have in common: folder, first word, number of parts, extension."""
+    """What files of one kind have in common: folder, first word, number of parts, extension.
+
+    The weight of an image may be packed where the image is not, so packing does not count.
+    """
+    ext = name.ext.lower()
+    for packed in PACKED:
+        ext = ext.removesuffix(packed)
     first = re.sub(r"\d+", "#", name.parts[0]) if name.parts else ""
-    return str(common_folder(name.path)), first, len(name.parts), name.ext
+    return str(common_folder(name.path)), first, len(name.parts), ext
 
 
 def common_folder(path: Path) -> Path:
@@ -116,10 +128,7 @@ def gather(names: Sequence[Name], roles: dict[Path, str]) -> Units:
     keys = sorted(by_unit)
     if _fits_as_is(names, roles):
         return _as_they_are(names, roles)
-    varying = _varying(keys)
-    numbers = ["".join(f"-{_clean(key[k])}" for k in varying) for key in keys]
-    if len(keys) == 1:
-        numbers = [_single_number(keys[0])]
+    numbers = _numbers(keys)
     if len(set(numbers)) < len(numbers):
         numbers = [f"-{k}" for k in range(1, len(keys) + 1)]
     units = Units({}, {}, scheme_of(numbers), as_they_are=False)
@@ -131,14 +140,38 @@ def gather(names: Sequence[Name], roles: dict[Path, str]) -> Units:
     return units
 
 
+def _numbers(keys: list[tuple[str, ...]]) -> list[str]:
+    """Number of each unit, from the parts that differ; of tiles, both of its numbers."""
+    tiles = [_TILE.findall(".".join(key)) for key in keys]
+    if all(len(found) == 1 for found in tiles) and len(set(map(tuple, tiles))) == len(keys):
+        return [f"-{found[0][0]}-{found[0][1]}" for found in tiles]
+    if len(keys) == 1:
+        return [_single_number(keys[0])]
+    columns = [_without_letter([key[k] for key in keys]) for k in _varying(keys)]
+    return ["".join(f"-{_clean(part)}" for part in parts) for parts in zip(*columns, strict=True)]
+
+
+def _without_letter(parts: list[str]) -> list[str]:
+    """Digits alone, where the same letter follows those of every part: `2366993p`."""
+    split = [re.fullmatch(r"(\d+)([A-Za-z])", part) for part in parts]
+    found = [match.groups() for match in split if match]
+    if len(found) < len(parts) or len({letter for _, letter in found}) > 1:
+        return parts
+    return [digits for digits, _ in found]
+
+
 def _fits_as_is(names, roles) -> bool:
     """Whether pattern + number + extension tells the files of each role, and the numbers agree."""
+    if any(_TILE.search(part) for name in names for part in name.parts):
+        return False
     if len(names) == 1:
         return True
     units = _as_they_are(names, roles)
     complete = all(set(files) == set(units.pattern) for files in units.files.values())
     counted = sum(len(files) for files in units.files.values()) == len(names)
     exts = {role: {name.ext for name in names if roles[name.path] == role} for role in units.ext}
+    if "" in units.pattern.values():  # FILE_PATTERN cannot be empty
+        return False
     if any(role_in(number) for number in units.files):  # the word of the role stands at the end
         return False
     return complete and counted and all(len(found) == 1 for found in exts.values())
@@ -179,7 +212,8 @@ def _varying(keys: list[tuple[str, ...]]) -> list[int]:
 
 
 def _single_number(key: tuple[str, ...]) -> str:
-    digits = [_clean(part) for part in key if part.isdigit()]
+    digits = [_clean(part) for part in _without_letter([*key][-1:]) if part.isdigit()]
+    digits = digits or [_clean(part) for part in key if part.isdigit()]
     return f"-{digits[-1]}" if digits else "-1"
 
 

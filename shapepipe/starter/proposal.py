@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from shapepipe.astro.frames import role_in
+from shapepipe.astro.frames import look, role_in
 from shapepipe.starter.survey import ImageSet, Seen, Survey, look_at_pixels
 
 FEWEST_STARS = 8
@@ -48,6 +48,8 @@ class Proposal:
     preparation : dict of int to list
         HDU -> roles that are taken from it by uncompress_fits_runner; empty if images can be read
         as they are.
+    stacks : ImageSet or None
+        Stacks of the images, if they are exposures whose shapes can be measured.
     """
 
     survey: Survey
@@ -65,6 +67,7 @@ class Proposal:
     psf: Choice
     degree: int = 2
     min_stars: int = 12
+    stacks: ImageSet | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -120,15 +123,16 @@ def propose(survey: Survey, ask: Ask) -> Proposal:
     saturation, saturation_card = _saturation(images, seen, ask)
     zero_point, zero_card = _zero_point(images, ask)
     gain = cards.get("gain")
+    stacks = find_stacks(survey, images, notes)
     degree, fewest = next((d, n) for stars, d, n in STARS_FOR_DEGREE if seen.n_stars >= stars)
     return Proposal(
         survey, images, seen, n_hdu, names,
-        preparation={} if n_hdu else _preparation(images),
+        preparation={} if n_hdu else preparation(images),
         gain=Choice(gain[0] if gain else "GAIN", _gain_reason(gain)),
         saturation=saturation, saturation_card=saturation_card,
         zero_point=zero_point, zero_point_card=zero_card,
         scale=_scale(images, ask), psf=_psf(images, seen, ask),
-        degree=degree, min_stars=fewest, notes=notes,
+        degree=degree, min_stars=fewest, stacks=stacks, notes=notes,
     )  # fmt: skip
 
 
@@ -139,6 +143,36 @@ def _choose_set(survey: Survey, ask: Ask) -> ImageSet:
     why = "; ".join([*lines, "the likeliest is the first"])
     answer = int(str(ask("Which set of images", 1, why)))
     return survey.sets[min(max(answer, 1), len(lines)) - 1]
+
+
+def find_stacks(survey: Survey, images: ImageSet, notes: list[str]) -> ImageSet | None:
+    """Stacks of the exposures, or None; notes say what hinders, and what to do next."""
+    if images.exposures:
+        notes.append(
+            "These images are stacks; their HISTORY names exposures such as "
+            f"{images.exposures[0]}. What follows detects sources on the stacks. "
+            "Shapes are measured on the exposures: run "
+            "`shapepipe init` on a folder with the exposures and the stacks, or take "
+            "config_exp.ini and config_tile.ini of example/config as they are explained in the "
+            "tutorial of the documentation."
+        )
+        return None
+    stacks = next((found for found in survey.sets if found.exposures and not found.raw), None)
+    if stacks is None:
+        return None
+    numbers = {number.strip("-_") for number in images.units.files}
+    absent = [name for name in stacks.exposures if name not in numbers]
+    lacking = [role for role in ("weight", "flag") if role not in images.units.roles]
+    if images.frame.is_mosaic and not absent and not lacking and "weight" in stacks.units.roles:
+        return stacks
+    reason = (
+        f"exposure {absent[0]} of the stack {stacks.names[0].path.name} is not there" if absent
+        else "the exposures are single images, not mosaics" if not images.frame.is_mosaic
+        else f"the exposures have no {' and no '.join(lacking)} images" if lacking
+        else "the stacks have no weight images"
+    )  # fmt: skip
+    notes.append(f"No chain for the stacks is proposed: {reason}.")
+    return None
 
 
 def _incomplete(images: ImageSet) -> str:
@@ -167,8 +201,8 @@ def _mosaic(images: ImageSet, notes: list[str]) -> tuple[int, list[str]]:
     return len(layers), names
 
 
-def _preparation(images: ImageSet) -> dict[int, list[str]]:
-    """What must be unpacked: HDU -> roles."""
+def preparation(images: ImageSet) -> dict[int, list[str]]:
+    """HDU -> roles of what must be unpacked."""
     layer, frame = images.layer, images.frame
     extra = {
         role: other.hdu
@@ -176,15 +210,24 @@ def _preparation(images: ImageSet) -> dict[int, list[str]]:
         for role in (role_in(other.name),)
         if role in ("weight", "flag") and other.size == layer.size
     }
-    if layer.hdu == 0 and not frame.compressed and not extra:
+    places = {role: _place(images, role) for role in images.units.roles}
+    if not extra and all(place == (0, False) for place in places.values()):
         return {}
     found: dict[int, list[str]] = {}
-    for role in images.units.roles:
-        found.setdefault(layer.hdu, []).append(role)
+    for role, (hdu, _) in places.items():
+        found.setdefault(hdu, []).append(role)
     for role, hdu in extra.items():
         if role not in images.units.roles:
             found.setdefault(hdu, []).append(role)
     return found
+
+
+def _place(images: ImageSet, role: str) -> tuple[int, bool]:
+    """HDU in which the pixels of a role are, and whether the file is packed."""
+    path = next(files[role] for files in images.units.files.values() if role in files)
+    frame = images.frame if role == "image" else look(path)
+    hdus = [layer.hdu for layer in frame.layers if layer.size == images.layer.size]
+    return (images.layer.hdu if role == "image" or not hdus else hdus[0]), frame.compressed
 
 
 def _saturation(images: ImageSet, seen: Seen, ask: Ask) -> tuple[Choice, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shapepipe.astro import fits, frames, quicklook
+from shapepipe.astro import fits, frames, quicklook, sightings
 from shapepipe.astro.frames import Frame, Layer
 from shapepipe.errors import BadInput, ConfigurationError
 from shapepipe.starter.names import Name, Units, gather, is_fits, kind_of_name, take_apart
@@ -34,12 +34,15 @@ class ImageSet:
         What the header of one of the images tells.
     raw : str
         Why the images seem to be raw; empty if they do not.
+    exposures : tuple of str
+        Numbers of the exposures that the first image is a stack of; empty if it is none.
     """
 
     units: Units
     frame: Frame
     names: list[Name]
     raw: str = ""
+    exposures: tuple[str, ...] = ()
 
     @property
     def layer(self) -> Layer:
@@ -49,20 +52,21 @@ class ImageSet:
     @property
     def title(self) -> str:
         """Name for people."""
-        pattern = self.units.pattern.get("image", "")
         size = " x ".join(str(n) for n in self.layer.size)
         ccds = f"{len(self.frame.science)} images of " if self.frame.is_mosaic else ""
         roles = " + ".join(self.units.roles)
+        stacks = f", stacks of exposures such as {self.exposures[0]}" if self.exposures else ""
         return (
             f"{len(self.units.files)} x {roles}, {ccds}{size} pixels, such as "
-            f"{self.names[0].path.name}" if pattern else roles
-        )  # fmt: skip
+            f"{self.names[0].path.name}{stacks}"
+        )
 
     @property
     def weight(self) -> tuple:
-        """Which set is the likeliest to be meant: calibrated, with sky coordinates, large."""
+        """Which set is the likeliest to be meant: calibrated, on the sky, exposures, large."""
         area = self.layer.size[0] * self.layer.size[1] * len(self.frame.science)
-        return not self.raw, self.layer.scale is not None, len(self.units.files) * area
+        on_sky = self.layer.scale is not None
+        return not self.raw, on_sky, not self.exposures, len(self.units.files) * area
 
 
 @dataclass
@@ -138,7 +142,11 @@ def _sort_in(survey: Survey, calibration: list[str], kind: str, names: list[Name
         what = problems[0] if problems else "no image in them" if images else "weights or flags"
         survey.others.append(f"{_count(names, 'file')} ({shown}): {what}")
         return
-    survey.sets.append(ImageSet(gather(names, roles), good[0], images))
+    found = ImageSet(gather(names, roles), good[0], images)
+    if not found.frame.is_mosaic:
+        header = fits.read_header(found.frame.path, found.layer.hdu)
+        found.exposures = tuple(sightings.exposure_names(header))
+    survey.sets.append(found)
 
 
 def _count(names: list[Name], what: str) -> str:

@@ -237,3 +237,65 @@ def test_rows_of_a_result_fit_pandas_and_astropy(tmp_path):
     assert json.loads(Path(rows[0]["products"][0]).read_text())["sky_noise"] > 0
     assert Table(rows)["number"].tolist() == ["_1", "_2"]
     assert "<td>sky_runner</td>" in result._repr_html_()
+
+
+def stack(path, exposures=("004192", "006377")):
+    """A stack that names its exposures, and its packed weight."""
+    header = fits.Header({**SKY, **CARDS})
+    for name in exposures:
+        header.add_history(f" input image {name}p.fits 2 extension(s)")
+    fits.writeto(path / "CFIS.277.282.r.fits", pixels(99), header)
+    weight = fits.CompImageHDU(np.ones((400, 500), np.float32), fits.Header(SKY))
+    fits.HDUList([fits.PrimaryHDU(), weight]).writeto(path / "CFIS.277.282.r.weight.fits.fz")
+
+
+def test_stacks_of_the_exposures_get_a_chain_of_their_own(tmp_path):
+    stack(mosaics(tmp_path / "in"))
+    begun = init.begin(tmp_path / "in", tmp_path / "new" / "night.ini", guess)
+    assert not begun.proposal.notes
+    assert load_config(tmp_path / "new" / "night.ini").steps[3].opts.checkimage == ["BACKGROUND"]
+    config = load_config(tmp_path / "new" / "night_tile.ini")
+    assert [step.runner.name for step in config.steps[2:]] == [
+        "mask_runner", "sextractor_runner", "psf_interp_runner", "vignetmaker_runner",
+        "vignetmaker_runner", "spread_model_runner", "ngmix_runner", "make_cat_runner",
+    ]  # fmt: skip
+    assert config.file.numbering_scheme == "-000-000"
+    assert [step.opts.hdu_data for step in config.steps[:2]] == [0, 1]
+    assert config.steps[3].opts.make_post_process
+    assert config.steps[3].opts.dot_sex_file.name == "default_tile.sex"
+    assert "DETECT_THRESH     1.5 " in (tmp_path / "new/default_tile.sex").read_text()
+    link = tmp_path / "new/input_tiles/weight-277-282.fits.fz"
+    assert link.resolve().name == "CFIS.277.282.r.weight.fits.fz"
+
+
+def test_stacks_without_their_exposures_are_told(tmp_path, capsys, monkeypatch):
+    stack(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["shapepipe", "init", str(tmp_path), "-o",
+                                      str(tmp_path / "new/config.ini"), "--yes"])  # fmt: skip
+    with pytest.raises(SystemExit):
+        cli.main()
+    said = capsys.readouterr().out
+    assert "These images are stacks; their HISTORY names exposures such as 004192" in said
+    assert "config_tile.ini" in said
+    assert not (tmp_path / "new/config_tile.ini").exists()
+
+
+def test_what_hinders_a_chain_for_stacks_is_told(tmp_path):
+    stack(mosaics(tmp_path / "in"), ("004192", "000007"))
+    begun = init.begin(tmp_path / "in", tmp_path / "new" / "config.ini", guess)
+    (note,) = begun.proposal.notes
+    assert "exposure 000007 of the stack CFIS.277.282.r.fits is not there" in note
+    assert begun.proposal.stacks is None
+
+
+def test_names_of_the_archive_need_links(tmp_path):
+    archive = tmp_path / "in"
+    for path in mosaics(archive, ("2366993", "2366994")).iterdir():
+        _, number, what = path.stem.split("-")
+        path.rename(archive / f"{number}p{'' if what == 'image' else '.' + what}.fits")
+    init.begin(archive, tmp_path / "new" / "config.ini", guess)
+    config = load_config(tmp_path / "new" / "config.ini")
+    assert config.file.numbering_scheme == "-0000000-0"
+    assert config.steps[0].opts.output_suffix == ["image", "weight", "flag"]
+    link = tmp_path / "new/input/flag-2366994.fits"
+    assert link.resolve().name == "2366994p.flag.fits"
