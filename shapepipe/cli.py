@@ -30,7 +30,9 @@ from shapepipe.pipeline.submit import SYSTEMS, queued
 from shapepipe.pipeline.submit import submit as submit_run
 from shapepipe.starter.verbs import STARTER_VERBS, complete_runner
 
-CONFIG = click.option("-c", "--config", default="config.ini", show_default=True, help="INI file.")
+CONFIG = click.option(
+    "-c", "--config", type=click.Path(), default="config.ini", show_default=True, help="INI file."
+)
 OVERRIDE = click.option(
     "-o",
     "--option",

@@ -63,6 +63,9 @@ def init(folder, output, yes):
     if not begun.complaints:
         click.echo(f"{output} passes the check; {begun.n_units} units in its first step")
     click.echo(f"read it, then: shapepipe_run -c {output}")
+    if begun.proposal.stacks:
+        tile = Path(output).with_name(f"{Path(output).stem}_tile.ini")
+        click.echo(f"and for the stacks of these exposures: shapepipe_run -c {tile}")
     return 2 if begun.complaints else 0
 
 
@@ -96,15 +99,19 @@ def new_runner(name, folder):
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context, shell):
-    """Print what makes a shell complete verbs, options and runners.
+    """Print what makes a shell complete shapepipe and shapepipe_run.
 
     \b
     eval "$(shapepipe completion bash)"                    in ~/.bashrc
     eval "$(shapepipe completion zsh)"                     in ~/.zshrc
-    shapepipe completion fish > ~/.config/fish/completions/shapepipe.fish
+    shapepipe completion fish > ~/.config/fish/conf.d/shapepipe.fish
+
+    Verbs, options and runners are completed.
     """
     complete = shell_completion.get_completion_class(shell)
-    click.echo(complete(context.parent.command, {}, "shapepipe", "_SHAPEPIPE_COMPLETE").source())
+    runs = importlib.import_module("shapepipe.cli").shapepipe_run
+    for command, name in ((context.parent.command, "shapepipe"), (runs, "shapepipe_run")):
+        click.echo(complete(command, {}, name, f"_{name.upper()}_COMPLETE").source())
     return 0
 
 

@@ -36,19 +36,38 @@ def test_help_of_the_old_command_fits_too():
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_script(shell):
-    assert "_SHAPEPIPE_COMPLETE" in invoke(cli.verbs, "completion", shell)
+    text = invoke(cli.verbs, "completion", shell)
+    assert "_SHAPEPIPE_COMPLETE" in text and "_SHAPEPIPE_RUN_COMPLETE" in text
 
 
-def test_names_of_runners_are_completed():
-    start = "import sys; sys.argv = ['shapepipe']; from shapepipe.cli import main; main()"
-    words = {"COMP_WORDS": "shapepipe describe mas", "COMP_CWORD": "2"}
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("shapepipe describe mas", "plain,mask_runner\n"),
+        ("shapepipe expl", "plain,explain\n"),
+        ("shapepipe_run --res", "plain,--resume\n"),
+        ("shapepipe_run -c conf", "file,conf\n"),
+    ],
+)
+def test_words_are_completed(words, found):
+    name, number = words.split()[0], len(words.split()) - 1
+    entry = "main" if name == "shapepipe" else "run_command"
+    start = f"import sys; sys.argv = ['{name}']; from shapepipe.cli import {entry}; {entry}()"
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(number)}
     done = subprocess.run(
         [sys.executable, "-c", start],
-        env={**os.environ, **words, "_SHAPEPIPE_COMPLETE": "bash_complete"},
+        env={**os.environ, **asked, f"_{name.upper()}_COMPLETE": "bash_complete"},
         capture_output=True,
         text=True,
     )
-    assert done.stdout == "plain,mask_runner\n", done.stderr
+    assert done.stdout == found, done.stderr
+
+
+def test_bash_takes_the_completion_of_both_commands(tmp_path):
+    (tmp_path / "complete").write_text(invoke(cli.verbs, "completion", "bash"))
+    asked = "source ./complete; complete -p shapepipe shapepipe_run"
+    done = subprocess.run(["bash", "-c", asked], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 2, done.stderr
 
 
 def on_a_terminal(folder, **environment):
