@@ -192,6 +192,18 @@ def test_local_jacobian_is_that_of_galsim(turn):
                                atol=2e-7)  # fmt: skip
 
 
+def test_a_catalogue_without_objects_gives_tables_without_rows(tile, tmp_path):
+    folder, _ = tile
+    for name in STORES:
+        with stampstore.StampWriter(tmp_path / f"{name}.sqlite") as store:
+            store.add([])
+    ldac.write(tmp_path / "sexcat.fits", ldac.read(folder / "sexcat.fits")[:0])
+    found = read(run(tmp_path, tmp_path, LOG_WCS=str(folder / "log.sqlite")).products[0])
+    whole = read(run(folder, tmp_path / "whole", ID_OBJ_MAX="1").products[0])
+    for kind in ORDER:
+        assert len(found[kind]) == 0 and found[kind].colnames == whole[kind].colnames
+
+
 CHAIN = """
 [DEFAULT]
 RUN_NAME = {name}

@@ -158,3 +158,12 @@ def test_other_files_are_no_store(tmp_path):
         list(stampstore.read_stamps(tmp_path / "a.sqlite"))
     with pytest.raises(BadInput, match="no such file"):
         list(stampstore.read_stamps(tmp_path / "b.sqlite"))
+
+
+def test_a_catalogue_without_objects_gives_a_store_without_objects(stack):
+    path = stack / "sexcat-277-282.fits"
+    tables = {f"EPOCH_{i}": ldac.read(path, f"EPOCH_{i}")[:0] for i in range(3)}
+    ldac.write(path, ldac.read(path)[:0], extra=tables)
+    outcome = run(stack)
+    assert outcome.status == "ok", outcome.error
+    assert list(stampstore.read_stamps(outcome.products[0])) == []
