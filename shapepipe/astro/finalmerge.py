@@ -10,7 +10,6 @@ import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from astropy.wcs import WCS
 
 from shapepipe.astro import fits, ldac, wcs
 from shapepipe.astro.finalcat import NO_SHAPE
+from shapepipe.astro.tablestream import stored_rows
 from shapepipe.errors import BadInput
 
 POSITIONS = (("XWIN_WORLD", "YWIN_WORLD"), ("X_WORLD", "Y_WORLD"), ("RA", "DEC"))
@@ -222,16 +222,8 @@ def _write_fits(path, template, tables, n_rows):
         file.write(afits.PrimaryHDU().header.tostring().encode("ascii"))
         file.write(hdu.header.tostring().encode("ascii"))
         for rows in tables:
-            file.write(_stored(rows))
+            file.write(stored_rows(ldac.table_hdu(Table(rows, copy=False))))
         file.write(bytes(-file.tell() % fits.BLOCK))
-
-
-def _stored(rows):
-    """Rows as FITS stores them."""
-    buffer, hdu = BytesIO(), ldac.table_hdu(Table(rows, copy=False))
-    afits.HDUList([afits.PrimaryHDU(), hdu]).writeto(buffer)
-    start = fits.BLOCK + len(hdu.header.tostring())
-    return buffer.getbuffer()[start : start + hdu.header["NAXIS1"] * len(rows)]
 
 
 def _write_hdf5(path, template, tables, n_rows):

@@ -20,12 +20,12 @@ from itertools import zip_longest
 from typing import ClassVar, Literal
 
 import numpy as np
-from astropy.io import fits as afits
-from astropy.table import Table, vstack
+from astropy.table import Table
 
 from shapepipe import BadInput, Input, Output, ProductFile, RowsOptions, option, runner
-from shapepipe.astro import epochs, fits, jacobians, ldac, stamps, stampstore, wcs
+from shapepipe.astro import epochs, jacobians, ldac, stamps, stampstore, wcs
 from shapepipe.astro.ccdtable import CcdTable
+from shapepipe.astro.tablestream import TableStream
 from shapepipe.shear import (
     Batch,
     Settings,
@@ -37,6 +37,7 @@ from shapepipe.shear import (
 from shapepipe.shear.halves import HALF_COLUMNS
 
 AT_ONCE = 128  # objects whose stamps are in memory
+WRITTEN_AT_ONCE = 4096  # objects whose shapes are in memory
 ORDER = ("1m", "1p", "2m", "2p", "noshear")  # of the HDUs, as in ShapePipe 1.x
 HALVES = {"a": "the added noise field", "b": "the negative of the added noise field"}
 STORES = ("image", "background", "psf", "weight", "flag")
@@ -114,11 +115,9 @@ class NgmixOptions(RowsOptions):
 
 def join_shares(parts, output):
     """Join the tables of the shares, type by type."""
-    hdus = [afits.PrimaryHDU()]
-    for kind in ORDER:
-        tables = [ldac.read(path, hdu=kind.upper()) for path in parts]
-        hdus.append(ldac.table_hdu(vstack(tables, metadata_conflicts="silent"), kind.upper()))
-    fits.write_hdus(output, afits.HDUList(hdus))
+    with TableStream(output) as stream:
+        for part in parts:
+            stream.add({kind.upper(): ldac.read(part, hdu=kind.upper()) for kind in ORDER})
 
 
 @runner(
@@ -149,14 +148,30 @@ def ngmix_runner(job, opts: NgmixOptions):
     engine, settings = _engine(opts), opts.settings()
     wanted = _wanted_exposures(job, opts)
     ccds = CcdTable(opts.log_wcs, opts.flux_scale)
-    numbers, found = [], [(Shapes.empty(0),) * settings.results]
-    for part, gathered in _gather(job, opts, table, rows, ccds, wanted):
+    tally = {"n_objects": 0, "n_failed": 0, "n_epochs": 0}
+    with TableStream(job.output("shapes")) as stream:
+        blocks = _gather(job, opts, table, rows, ccds, wanted)
+        found = ((part, engine(_batch(data, opts, ccds), settings)) for part, data in blocks)
+        for numbers, shapes, *halves in _joined(found, settings.results):
+            stream.add(_tables(numbers, shapes, halves, opts.mag_zp))
+            tally["n_objects"] += len(shapes)
+            tally["n_failed"] += int((~shapes.good).sum())
+            tally["n_epochs"] += int(shapes.n_epoch.sum())
+    return tally
+
+
+def _joined(found, results):
+    """Numbers and results of `WRITTEN_AT_ONCE` objects or more; at least once."""
+    numbers, parts = [], [(Shapes.empty(0),) * results]
+    written = False
+    for part, measured in found:
         numbers.extend(part)
-        found.append(engine(_batch(gathered, opts, ccds), settings))
-    shapes, *halves = (Shapes.joined(parts) for parts in zip(*found, strict=True))
-    _write(job.output("shapes"), np.array(numbers, np.int64), shapes, halves, opts.mag_zp)
-    failed = int((~shapes.good).sum())
-    return {"n_objects": len(shapes), "n_failed": failed, "n_epochs": int(shapes.n_epoch.sum())}
+        parts.append(measured)
+        if len(numbers) >= WRITTEN_AT_ONCE:
+            yield np.array(numbers, np.int64), *map(Shapes.joined, zip(*parts, strict=True))
+            numbers, parts, written = [], parts[:1], True
+    if numbers or not written:
+        yield np.array(numbers, np.int64), *map(Shapes.joined, zip(*parts, strict=True))
 
 
 def _engine(opts):
@@ -273,9 +288,9 @@ def _noise_factor(image, weight):
     return factor
 
 
-def _write(path, numbers, shapes, halves, zero_point):
-    """One table for each shear type."""
-    hdus = [afits.PrimaryHDU()]
+def _tables(numbers, shapes, halves, zero_point):
+    """Some rows of the table of each shear type, by the name of its HDU."""
+    made = {}
     for kind in ORDER:
         table = Table(_columns(numbers, shapes, kind, zero_point) | _half_columns(halves, kind))
         for name, (unit, text) in MEANING.items():
@@ -286,8 +301,8 @@ def _write(path, numbers, shapes, halves, zero_point):
                 table[name].unit = table[plain].unit
                 table[name].description = f"{plain} with {HALVES[suffix]}; for cuts"
         table.meta |= {f"SHPB{flag.value}": flag.name for flag in ShapeFlag}
-        hdus.append(ldac.table_hdu(table, kind.upper()))
-    fits.write_hdus(path, afits.HDUList(hdus))
+        made[kind.upper()] = table
+    return made
 
 
 def _columns(numbers, shapes, kind, zero_point):
