@@ -57,7 +57,7 @@ def write(proposal: Proposal, ini: Path) -> list[Path]:
         texts[folder / "star_selection.setools"] = selection_text(proposal)
     if proposal.stacks:
         name = f"{ini.stem}_tile.ini"
-        texts[folder / name] = tile_text(proposal, folder, ini.name, name)
+        texts[folder / name] = tile_text(proposal, folder, (ini.name, name), stamp_side(proposal))
         texts[folder / "default_tile.sex"] = set_values(sex_text(for_stacks(proposal)), DEEP)
     there = [str(path) for path in texts if path.exists()]
     if there:

@@ -49,7 +49,7 @@ def for_stacks(proposal: Proposal) -> Proposal:
     )  # fmt: skip
 
 
-def tile_text(proposal: Proposal, folder: Path, exposures: str, name: str) -> str:
+def tile_text(proposal: Proposal, folder: Path, names: tuple[str, str], side: int) -> str:
     """Write the INI file for the stacks.
 
     Parameters
@@ -58,13 +58,15 @@ def tile_text(proposal: Proposal, folder: Path, exposures: str, name: str) -> st
         That for the exposures.
     folder : Path
         Where the INI file will be.
-    exposures, name : str
+    names : tuple of str
         Names of the INI file for the exposures and of this one.
+    side : int
+        Side of stamps, in pixels.
     """
     tile = for_stacks(proposal)
     opening = [
         f"Stacks: {tile.images.title}.",
-        f"Run it after the exposures: shapepipe_run -c {exposures}; shapepipe_run -c {name}",
+        f"Run it after the exposures: shapepipe_run -c {names[0]}; shapepipe_run -c {names[1]}",
         "Addresses such as last:psfex_runner lead to the products of the exposures.",
     ]
     steps = [
@@ -81,7 +83,7 @@ def tile_text(proposal: Proposal, folder: Path, exposures: str, name: str) -> st
     later = [
         ("MASK_RUNNER", chain.mask_options(tile, folder)),
         ("SEXTRACTOR_RUNNER", _sextractor(proposal, tile, folder)),
-        *_psf_and_stamps(proposal, tile, folder),
+        *_psf_and_stamps(proposal, tile, folder, ("STAMP_SIZE", side, "as in default.param")),
         *_shapes(),
     ]
     return "\n\n".join([
@@ -104,7 +106,7 @@ def _sextractor(proposal, tile, folder):
     ]  # fmt: skip
 
 
-def _psf_and_stamps(proposal, tile, folder):
+def _psf_and_stamps(proposal, tile, folder, size):
     """Sections of the steps that bring the exposures to the objects."""
     prepared = bool(tile.preparation)
     weight = "weight" if prepared else tile.images.units.pattern["weight"]
@@ -127,10 +129,11 @@ def _psf_and_stamps(proposal, tile, folder):
         ("VIGNETMAKER_RUNNER_RUN_1", [
             *(of_weight if prepared else [*source, *of_weight]),
             ("FILE_PATTERN", f"sexcat, {weight}", "stamps of the stack's weight"),
-            ("FILE_EXT", f".fits, {ext}", ""), ("MODE", "CLASSIC", ""), ("PREFIX", "weight", ""),
+            ("FILE_EXT", f".fits, {ext}", ""), ("MODE", "CLASSIC", ""), size,
+            ("PREFIX", "weight", ""),
         ]),
         ("VIGNETMAKER_RUNNER_RUN_2", [
-            *source, ("MODE", "MULTI-EPOCH", "stamps of all exposures"),
+            *source, ("MODE", "MULTI-EPOCH", "stamps of all exposures"), size,
             ("ME_IMAGE_DIR", f"{SPLIT}, {SPLIT}, {SPLIT}, run:sextractor_runner", ""),
             ("ME_IMAGE_PATTERN", "flag, image, weight, background", ""),
             ("ME_LOG_WCS", HEADERS, ""),

@@ -262,6 +262,9 @@ def test_stacks_of_the_exposures_get_a_chain_of_their_own(tmp_path):
     assert config.file.numbering_scheme == "-000-000"
     assert [step.opts.hdu_data for step in config.steps[:2]] == [0, 1]
     assert config.steps[3].opts.make_post_process
+    side = config.steps[5].opts.stamp_size
+    assert f"VIGNET({side},{side})" in (tmp_path / "new/default.param").read_text()
+    assert config.steps[6].opts.stamp_size == side
     assert config.steps[3].opts.dot_sex_file.name == "default_tile.sex"
     assert "DETECT_THRESH     1.5 " in (tmp_path / "new/default_tile.sex").read_text()
     link = tmp_path / "new/input_tiles/weight-277-282.fits.fz"
