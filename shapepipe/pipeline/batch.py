@@ -11,16 +11,20 @@ import json
 import math
 import shlex
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shapepipe.errors import RunRefused
 from shapepipe.pipeline.options import parse_duration
 from shapepipe.pipeline.records import RunDirectory
 from shapepipe.pipeline.steps import Plan, State
 
 SUBMITTED_FILE = "submitted.json"
+PATIENCE = 30.0
+"""Seconds within which whoever submits has noted it."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,39 @@ def submissions(directory: RunDirectory) -> list[dict]:
     for path in (directory.path / "batch").glob(f"*/{SUBMITTED_FILE}"):
         found.append(json.loads(path.read_text(encoding="utf-8")) | {"name": path.parent.name})
     return sorted(found, key=lambda note: int(note["name"]))
+
+
+def _last_name(directory: RunDirectory) -> int:
+    """Number of the last submission that is noted, 0 if none is."""
+    return max((int(note["name"]) for note in submissions(directory)), default=0)
+
+
+def next_name(directory: RunDirectory) -> str:
+    """Name of the next submission: the first number that none has, be it noted or not."""
+    names = [path.name for path in (directory.path / "batch").glob("*") if path.name.isdigit()]
+    return str(max(map(int, names), default=0) + 1)
+
+
+def refuse_stray(directory: RunDirectory, name: str, patience: float = PATIENCE) -> None:
+    """Keep an element from working whose submission nobody knows of, or that another has followed.
+
+    The process that submits may have been killed before it could note what it had submitted; its
+    elements would otherwise share the run with those of the next submission.
+
+    Raises
+    ------
+    RunRefused
+        When it is such an element.
+    """
+    until = time.monotonic() + patience
+    while (last := _last_name(directory)) < int(name):
+        if time.monotonic() > until:
+            raise RunRefused(
+                f"{directory.path}: submission {name} was cut short; submit again with --resume"
+            )
+        time.sleep(0.2)
+    if last != int(name):
+        raise RunRefused(f"{directory.path}: submission {last} has taken the place of {name}")
 
 
 def shard_states(directory: RunDirectory, in_queue: bool = True) -> dict[str, int]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from shapepipe.errors import ConfigurationError, RunRefused
+from shapepipe.pipeline.batch import refuse_stray
 from shapepipe.pipeline.config import RunConfig, load_config, secondary_files
 from shapepipe.pipeline.dispatch import Pool, make_pool
 from shapepipe.pipeline.flow import Flow
@@ -115,6 +116,8 @@ def prepare(
     config = load_config(path, overrides)
     path = _run_path(config, continue_run)
     directory = RunDirectory(path, part.name if part else "")
+    if part is not None and part.submission:
+        refuse_stray(directory, part.submission)
     earlier = directory.read_run() if directory.exists() else {}
     plan = make_plan(config, directory, only, earlier.get("addresses"))
     plan.part = part

@@ -15,6 +15,7 @@ from shapepipe.pipeline.batch import (
     SUBMITTED_FILE,
     BatchJob,
     make_jobs,
+    next_name,
     roots_in_turn,
     submissions,
 )
@@ -65,8 +66,7 @@ def submit(path: str | Path, system: str, *, shards: int | None = None, override
     overrides = [*overrides, "EXECUTION:MODE=smp"] if _is_spread(path, overrides) else overrides
     plan = prepare(path, overrides, only, continue_run, Part(stage=None))
     refuse_changes(plan, allow_change)
-    names = [int(note["name"]) for note in submissions(plan.directory)]
-    folder = plan.directory.path / "batch" / str(max(names, default=0) + 1)
+    folder = plan.directory.path / "batch" / next_name(plan.directory)
     roots, busy = roots_in_turn(plan)
     jobs = make_jobs(plan, max(1, min(shards or plan.config.batch.shards, busy)), folder)
     files = SYSTEMS[system].write(jobs)
