@@ -9,6 +9,7 @@ submission, and what is left is submitted again. When the killed run reaches its
 kills are spent, it is compared, removed and begun again. What must hold:
 
 - the products are the same, byte for byte (but for header cards named with --ignore);
+- every unit is reported to have come to the same: none as lost, none is missing;
 - no unit that was recorded as done is done again, unless its inputs or options are others;
 - no process of the run is left after its head was killed.
 """
@@ -27,12 +28,14 @@ import time
 import uuid
 from pathlib import Path
 
+from shapepipe.pipeline.accounting import newest_lines
 from shapepipe.pipeline.config import load_config
 from shapepipe.pipeline.records import RunDirectory
 
 MARK = "SHAPEPIPE_CAMPAIGN"
 PATIENCE = 15.0
 """Seconds within which all processes of a killed run must be gone."""
+DONE = ("ok", "empty")
 NOTHING_LEFT = 2
 """Exit status of a submission that has nothing to submit."""
 ATTEMPTS = 20
@@ -66,8 +69,8 @@ class Campaign:
         self.random, self.say = random.Random(seed), say or (lambda text: None)
         self.mark = uuid.uuid4().hex
         self.output = load_config(self.config).file.output_dir
-        self.most, self.usual = 0, 0.0
-        self.starts = self.kills = self.missed = self.ended = 0
+        self.most, self.usual, self.units = 0, 0.0, 0
+        self.starts = self.kills = self.missed = self.ended = self.compared = 0
         self.complaints: list[str] = []
 
     def run(self, kills: int) -> list[str]:
@@ -79,7 +82,8 @@ class Campaign:
         if self.start("campaign_reference", self.alone).wait() != 0:
             return ["the undisturbed run does not end well"]
         self.usual = time.monotonic() - began
-        self.say(f"undisturbed: {self.usual:.1f} s")
+        self.units = len(self.outcomes("campaign_reference"))
+        self.say(f"undisturbed: {self.usual:.1f} s, {self.units} units")
         while self.kills < kills and not self.complaints:
             if self.disturb():
                 self.compare()
@@ -133,9 +137,8 @@ class Campaign:
         if self.mode == "slurm":
             return self.disturb_queue()
         process = self.start("campaign_killed", self.mode)
-        first, last = (0.1, 1.1) if self.victim == "head" else (0.25, 0.85)
-        pause, before = self.random.uniform(first, last) * self.usual, self.kills
-        while self.kills < self.most and not self.ends_within(process, pause):
+        before = self.kills
+        while self.kills < self.most and not self.ends_before_moment(process):
             target = self.choose(process)
             if target is None:
                 self.missed += 1
@@ -143,7 +146,6 @@ class Campaign:
                 self.kill(target)
             if self.victim == "head":
                 break
-            pause = self.random.uniform(0.1, 0.5) * self.usual
         if process.wait(60 + 20 * self.usual) == 0 and self.kills == before:
             self.ended += 1
             return True
@@ -156,7 +158,7 @@ class Campaign:
             self.ended += 1
             return True
         while in_queue() and self.kills < self.most:
-            time.sleep(self.random.uniform(0.1, 0.6) * self.usual)
+            time.sleep(self.random.uniform(0.0, 0.3) * self.usual)
             target = self.choose(None)
             if target is not None:
                 self.kill(target)
@@ -165,13 +167,30 @@ class Campaign:
         self.check_orphans()
         return False
 
-    def ends_within(self, process, pause: float) -> bool:
-        """Wait for a process; tell whether it has ended."""
+    def ends_before_moment(self, process) -> bool:
+        """Wait for a random moment; tell whether the process has ended before.
+
+        The moment is when so many more units are recorded, and a little later, lest a busy machine
+        have all kills strike the start of a run, or none strike before its end.
+        """
+        done = len(self.outcomes("campaign_killed"))
+        wanted = self.random.randint(done, max(done, self.units - 1))
+        pause = self.random.uniform(0.0, 0.3 if wanted == done else 2 / max(1, self.units))
+        while process.poll() is None and len(self.outcomes("campaign_killed")) < wanted:
+            time.sleep(0.02)
         try:
-            process.wait(pause)
+            process.wait(pause * self.usual)
         except subprocess.TimeoutExpired:
             return False
         return True
+
+    def outcomes(self, run: str) -> dict[tuple[str, str], str]:
+        """What each unit of a run that was done has come to."""
+        found = {}
+        for line in RunDirectory(self.output / run).lines():
+            if line.get("status") in DONE:
+                found[line["step"], line["number"]] = line["status"]
+        return found
 
     def choose(self, process) -> int | None:
         """Process to kill."""
@@ -231,8 +250,21 @@ class Campaign:
                 self.complaints.append(f"{name}: {where}")
             elif self.content(expected[name]) != self.content(found[name]):
                 self.complaints.append(f"{name}: differs")
-        self.complaints += done_twice(RunDirectory(self.output / "campaign_killed"))
+        directory = RunDirectory(self.output / "campaign_killed")
+        self.complaints += done_twice(directory)
+        self.complaints += self.differences(directory)
+        self.compared += 1
         self.say(f"compared {len(expected)} products: {len(self.complaints)} complaints")
+
+    def differences(self, directory: RunDirectory) -> list[str]:
+        """Units that are reported to have come to something else."""
+        expected = newest(RunDirectory(self.output / "campaign_reference"))
+        found = newest(directory)
+        return [
+            f"{' '.join(unit)}: {found.get(unit)} is reported, not {expected.get(unit)}"
+            for unit in sorted(expected.keys() | found.keys())
+            if found.get(unit) != expected.get(unit)
+        ]
 
     def products(self, run: str) -> dict[str, Path]:
         """Files in the output directories of all steps."""
@@ -259,12 +291,17 @@ def rank_of(environ: bytes) -> int | None:
     return int(found.group(1)) if found else None
 
 
+def newest(directory: RunDirectory) -> dict[tuple[str, str], str]:
+    """What `shapepipe report` says that each unit has come to."""
+    return {(line["step"], line["number"]): line["status"] for line in newest_lines(directory)}
+
+
 def done_twice(directory: RunDirectory) -> list[str]:
     """Units that were done again although nothing that counts had changed."""
     last: dict[tuple[str, str], dict] = {}
     complaints = []
     for line in directory.lines():
-        if line.get("status") in ("ok", "empty"):
+        if line.get("status") in DONE:
             key = line["step"], line["number"]
             before = last.get(key)
             if before and (before["in"], before["print"]) == (line["in"], line["print"]):
@@ -293,7 +330,8 @@ def main() -> int:
         sys.stdout.write(f"WRONG: {text}\n")
     sys.stdout.write(
         f"{given.mode}, {given.victim}: {campaign.kills} kills in {campaign.starts} starts, "
-        f"{campaign.ended} runs ended before a kill, {campaign.missed} missed; "
+        f"{campaign.ended} runs ended before a kill, {campaign.missed} missed, "
+        f"{campaign.compared} comparisons; "
         f"{len(complaints)} complaints\n"
     )
     return 1 if complaints else 0

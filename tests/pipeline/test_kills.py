@@ -60,8 +60,10 @@ def test_a_campaign_sees_what_is_wrong(case, campaign):
     with open(case.out / "campaign_killed" / "outcomes.jsonl", "r+") as records:
         lines = records.read().splitlines(keepends=True)
         records.write(next(line for line in lines if '"ok"' in line))
+        records.seek(0, 2)
+        records.write(lines[-1].replace('"ok"', '"lost"'))
     killed.compare()
-    assert len(killed.complaints) == 4
+    assert len(killed.complaints) == 5
 
 
 def test_a_job_that_holds_the_interpreter_ends_with_its_head(case):
