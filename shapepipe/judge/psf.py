@@ -28,7 +28,8 @@ _FEWEST = 5  # stars of a bin
 
 def judge(case: Case) -> Verdict | None:
     """Judge the PSFs that the galaxies of the stacks got, and those at the stars of the models."""
-    if not case.has("galaxy_psf", TILE, ".sqlite"):
+    needed = (("galaxy_psf", TILE, ".sqlite"), ("sexcat", TILE), ("log_exp_headers", "", ".sqlite"))
+    if not all(case.has(*product) for product in needed):
         return None
     views = gather(case)
     if not len(views):
@@ -55,9 +56,9 @@ def gather(case: Case) -> Table:
         north), `t` (2 sigma^2, pixels^2) of the truth and, named `..._model`, of the model; `flag`
         of the model's moments; model - truth: `dt` (of T, a fraction of it), `de1`, `de2`.
     """
-    parts = []
-    for (tile,), path in case.products("galaxy_psf", TILE, ".sqlite").items():
-        truth = _galaxies(case, tile)
+    parts, catalogues = [], case.products("sexcat", TILE)
+    for tile, path in case.products("galaxy_psf", TILE, ".sqlite").items():
+        truth = _galaxies(case, catalogues[tile]) if tile in catalogues else {}
         parts += [_of_ccd(case, *key, *part) for key, part in _stamps(path, truth).items()]
     filled = [part for part in parts if len(part)]
     return vstack(filled, metadata_conflicts="silent") if filled else Table()
@@ -135,10 +136,9 @@ def by_magnitude(stars: Table) -> Table:
     return Table(rows=rows)
 
 
-def _galaxies(case, tile) -> dict[int, int]:
+def _galaxies(case, path) -> dict[int, int]:
     """NUMBER of detections to the `id` of the galaxy they show, at most `MOST_GALAXIES`."""
-    catalogue = ldac.read(case.products("sexcat", TILE)[(tile,)],
-                          columns=["NUMBER", "XWIN_WORLD", "YWIN_WORLD"])  # fmt: skip
+    catalogue = ldac.read(path, columns=["NUMBER", "XWIN_WORLD", "YWIN_WORLD"])
     truth = case.objects
     at = match_sky(catalogue["XWIN_WORLD"], catalogue["YWIN_WORLD"], truth["ra"], truth["dec"],
                    truth["mag"], _TOLERANCE).source  # fmt: skip

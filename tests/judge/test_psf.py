@@ -120,6 +120,15 @@ def test_runs_without_psfs_of_stacks_are_not_judged(tmp_path):
     assert psf.judge(Case(tmp_path, (tmp_path / "run",))) is None
 
 
+@pytest.mark.parametrize("name", ["sexcat-277-282.fits", "log_exp_headers.sqlite"])
+def test_psfs_without_their_catalogue_or_headers_are_not_judged(tmp_path, name):
+    wcs = solution(0)
+    rows = true_rows(wcs)[:5]
+    case = a_case(tmp_path, wcs, rows, draw(rows, wcs))
+    (tmp_path / "run/some_runner/output" / name).unlink()
+    assert psf.judge(case) is None
+
+
 def test_stars_tell_their_own_error_from_that_of_the_model():
     rng = np.random.default_rng(2)
     mag = np.repeat([18.2, 20.7], 200)
