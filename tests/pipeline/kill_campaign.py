@@ -170,12 +170,15 @@ class Campaign:
     def ends_before_moment(self, process) -> bool:
         """Wait for a random moment; tell whether the process has ended before.
 
-        The moment is when so many more units are recorded, and a little later, lest a busy machine
-        have all kills strike the start of a run, or none strike before its end.
+        The moment is when so many more units are recorded, and a little later, lest on a busy
+        machine all kills strike the start of a run, or none strikes before its end. Every other
+        time that all units are wanted the run is left alone: otherwise it might never end.
         """
         done = len(self.outcomes("campaign_killed"))
-        wanted = self.random.randint(done, max(done, self.units - 1))
+        wanted = self.random.randint(done, max(done, self.units))
         pause = self.random.uniform(0.0, 0.3 if wanted == done else 2 / max(1, self.units))
+        if wanted == self.units and self.random.random() < 0.5:
+            process.wait(60 + 20 * self.usual)
         while process.poll() is None and len(self.outcomes("campaign_killed")) < wanted:
             time.sleep(0.02)
         try:
@@ -215,7 +218,8 @@ class Campaign:
         try:
             os.kill(pid, signal.SIGKILL)
             self.kills += 1
-            self.say(f"kill {self.kills}: process {pid}")
+            done = len(self.outcomes("campaign_killed"))
+            self.say(f"kill {self.kills}: process {pid}, {done} of {self.units} units recorded")
         except ProcessLookupError:
             self.missed += 1
 

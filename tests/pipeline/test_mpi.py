@@ -7,12 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.mpi
 UNITS = 12
+LAST_SECONDS = 30.0
+"""Time within which mpiexec ends when its last rank has."""
 BROKEN = """
 import os, sys
 from shapepipe import cli
@@ -33,16 +37,40 @@ def start(case, *words) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True)
 
 
-def rank(mpiexec: subprocess.Popen, number: int) -> int:
-    """Process of a rank."""
+def end_of(mpiexec: subprocess.Popen) -> tuple[int, str]:
+    """Wait for the end; return the exit status and what was said.
+
+    Now and then the mpiexec of Open MPI 4 hangs in PMIx when it has ended ranks that would not end
+    by themselves; when no rank is left for a while it is ended too, with status -9.
+    """
+    patience = 0.0
+    with mpiexec.stdout, ThreadPoolExecutor(1) as reader:
+        said = reader.submit(mpiexec.stdout.read)
+        while mpiexec.poll() is None:
+            time.sleep(0.1)
+            patience = 0.0 if list(ranks(mpiexec)) else patience + 0.1
+            if patience > LAST_SECONDS:
+                mpiexec.kill()
+        return mpiexec.returncode, said.result()
+
+
+def ranks(mpiexec: subprocess.Popen) -> Iterator[tuple[int, bytes]]:
+    """Processes of the ranks that are alive, each with its environment."""
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
-            environment = path.read_bytes().split(b"\0")
             parent = int((path.parent / "stat").read_text().rpartition(")")[2].split()[1])
+            environment = path.read_bytes()
         except (OSError, ValueError):
             continue
-        if parent == mpiexec.pid and b"OMPI_COMM_WORLD_RANK=%d" % number in environment:
-            return int(path.parent.name)
+        if parent == mpiexec.pid and environment:
+            yield int(path.parent.name), environment
+
+
+def rank(mpiexec: subprocess.Popen, number: int) -> int:
+    """Process of a rank."""
+    for pid, environment in ranks(mpiexec):
+        if b"OMPI_COMM_WORLD_RANK=%d" % number in environment.split(b"\0"):
+            return pid
     raise AssertionError(f"there is no rank {number}")
 
 
@@ -62,8 +90,12 @@ def test_a_rank_that_falls_silent_costs_one_job(chain):
         assert time.monotonic() < until and mpiexec.poll() is None
         time.sleep(0.05)
     os.kill(rank(mpiexec, 1), signal.SIGSTOP)
-    said, _ = mpiexec.communicate(timeout=120)
-    assert mpiexec.returncode == 1, said
+    status, said = end_of(mpiexec)
+    assert status in (1, -9), said
+    assert (
+        "end of the run, exit status 1"
+        in (chain.out / "run" / "logs" / "shapepipe.log").read_text()
+    )
     lost = [line for line in chain.records() if line["status"] != "ok"]
     assert [line["status"] for line in lost] == ["lost"]
     assert lost[0]["error"] == "rank 1 has not been heard for 3 s and gets no more jobs"
@@ -74,8 +106,8 @@ def test_a_rank_that_falls_silent_costs_one_job(chain):
 
 def test_a_rank_that_breaks_ends_the_run_with_its_reason(chain):
     mpiexec = start(chain, "-c", BROKEN)
-    said, _ = mpiexec.communicate(timeout=120)
-    assert mpiexec.returncode not in (0, None)
+    status, said = end_of(mpiexec)
+    assert status != 0
     assert "No space left on device" in said
     assert chain.run(continue_run=True).exit_status == 0
     assert len(chain.products()["join_runner/all.txt"].splitlines()) == UNITS
