@@ -76,6 +76,14 @@ def test_products_have_the_same_bytes_in_every_run(tmp_path, settings):
         assert one.read_bytes() == other.read_bytes()
 
 
+def test_snapshots_are_as_many_as_the_settings_say(tmp_path, settings):
+    settings.write_text(settings.read_text() + "PSFVAR_NSNAP 2\n")
+    outcome = model(tmp_path, settings, stars(12), CHECKIMAGE="SNAPSHOTS")
+    plain = model(tmp_path, settings, stars(12), "plain")
+    assert afits.getdata(outcome.products[2]).size >= (2 * SIDE) ** 2
+    assert outcome.products[0].read_bytes() == plain.products[0].read_bytes()
+
+
 def test_model_is_named_after_the_pattern_of_its_input(tmp_path, settings):
     outcome = model(tmp_path, settings, stars(12), FILE_PATTERN="mask/star_split_80")
     assert outcome.products[0].name == f"star_split_80{NUMBER}.psf"
