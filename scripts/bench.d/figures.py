@@ -11,7 +11,11 @@ PROJECT = Path(__file__).parents[2]
 
 def show(what: str, value: float, unit: str, keep: bool = False) -> None:
     """Print a figure; keep it in the file that is named as the script that runs."""
-    line = {"what": what, "value": round(value, 4), "unit": unit}
+    record({"what": what, "value": round(value, 4), "unit": unit}, keep)
+
+
+def record(line: dict, keep: bool = False) -> None:
+    """Print a line of several figures; keep it likewise."""
     print(json.dumps(line), flush=True)
     if keep:
         script = Path(sys.argv[0])

@@ -3,18 +3,18 @@
     python scripts/bench.d/shear_bias.py run FOLDER [--seeds 1 2] [--survey simulate_bias.ini]
     python scripts/bench.d/shear_bias.py report FOLDER [--cuts] [--plot shear_bias.png]
 
-Each seed is a sky drawn in four scenes: shear + and -, each as it is and with all intrinsic shapes
-turned by 90 degrees and the noise reversed. Each scene is a survey that runs through the
-chain of quickstart_full.ini; then the shapes are measured once more with the true PSFs instead of
+Each seed is a sky drawn in eight scenes: shear + and -, intrinsic shapes as they are and turned by
+90 degrees, noise as it is and reversed. Each scene is a survey that runs through the chain of
+quickstart_full.ini; then the shapes are measured once more with the true PSFs instead of
 the models, which tells a bias of the PSF from one of the stamps and fits. FOLDER keeps a small
-table of each scene, and finished scenes are not drawn again. `report` prints one line of JSON for
-each figure.
+table of each scene, and finished scenes are not drawn again; scenes 0 to 3 are half of them, in
+which shapes cancel exactly and noise in part. `report` prints one line of JSON for each figure
+(`--keep` adds it to shear_bias.jsonl).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -25,6 +25,7 @@ import matplotlib
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table, vstack
+from figures import record
 from scipy.spatial import cKDTree
 
 from shapepipe.astro import epochs, ldac, stampstore
@@ -41,7 +42,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 CONFIG = Path(__file__).parents[2] / "example" / "config"
-SCENES = ((1, False), (-1, False), (1, True), (-1, True))  # sign of the shear, turned
+# sign of the shear, shapes turned, noise reversed
+SCENES = ((1, False, False), (-1, False, False), (1, True, True), (-1, True, True),
+          (1, False, True), (-1, True, False), (-1, False, True), (1, True, False))  # fmt: skip
 REACH = 1.0  # arcsec between an object and its truth
 PATCH = 2.0  # arcmin, side of the patches that are left out for errors
 KEPT = ("g1", "g2", "T", "Tpsf", "s2n", "flags", "T_psfo_ngmix", "g1_psfo_ngmix", "g2_psfo_ngmix")
@@ -57,10 +60,11 @@ def main():
     parser.add_argument("--survey", type=Path, default=CONFIG / "simulate_bias.ini")
     parser.add_argument("--config", type=Path, default=CONFIG / "quickstart_full.ini")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--scenes", type=int, nargs="+", default=[0, 1, 2, 3])
+    parser.add_argument("--scenes", type=int, nargs="+", default=[*range(len(SCENES))])
     parser.add_argument("--option", action="append", default=[], metavar="SECTION:KEY=VALUE")
     parser.add_argument("--no-true-psfs", action="store_true", help="measure with models only")
-    parser.add_argument("--keep", action="store_true", help="keep the files of the chain")
+    parser.add_argument("--files", action="store_true", help="leave the files of the chain")
+    parser.add_argument("--keep", action="store_true", help="add the figures to shear_bias.jsonl")
     parser.add_argument("--cuts", action="store_true", help="all objects behind usual cuts")
     parser.add_argument("--plot", type=Path, help="picture to make")
     chosen = parser.parse_args()
@@ -77,15 +81,15 @@ def run(chosen):
                 survey = scene_of(read_survey(chosen.survey), seed, *SCENES[k])
                 run_chain(survey, chosen, work)
                 summarise(work, survey, not chosen.no_true_psfs).write(target)
-                if not chosen.keep:
+                if not chosen.files:
                     shutil.rmtree(work)
 
 
-def scene_of(survey: Survey, seed: int, sign: int, turned: bool) -> Survey:
+def scene_of(survey: Survey, seed: int, sign: int, turned: bool, backwards: bool) -> Survey:
     """One of the twins of a survey."""
     galaxies, changes = survey.galaxies, {"turn": turned}
     changes |= {"g1": sign * galaxies.g1, "g2": sign * galaxies.g2}
-    law = "reversed" if turned else "normal"
+    law = "reversed" if backwards else "normal"
     return Survey(
         **{name: getattr(survey, name) for name in ("camera", "exposures", "sky", "psf", "stars",
                                                     "files", "stack")},
@@ -190,24 +194,28 @@ def write_true_psfs(folder, log, modelled, ids, target):
 def report(chosen):
     """Print bias and its errors for all scenes of a folder."""
     skies = read_skies(chosen.folder, chosen.scenes)
-    show(what="objects", **count_objects(skies))
+    print_figures(chosen, "objects", count_objects(skies))
     sources = sources_of(skies)
     for source in sources:
         if chosen.cuts:
             recipes = {"s2n > 10, T/Tpsf > 0.5": True, "the same, FLAGS = 0": False}
             for name, blends in recipes.items():
-                show(what=name, psf=source, **figures(behind_cuts(skies, source, blends)))
+                found = figures_of(behind_cuts(skies, source, blends))
+                print_figures(chosen, name, {"psf": source} | found)
             continue
-        show(what="isolated galaxies", psf=source, **figures(isolated(skies, source)))
+        found = figures_of(isolated(skies, source))
+        print_figures(chosen, "isolated galaxies", {"psf": source} | found)
     if "true" in sources:
-        show(what="PSF at the galaxies, model against truth", **psf_residuals(skies))
+        print_figures(chosen, "PSF at the galaxies, model against truth", psf_residuals(skies))
     if chosen.plot:
         draw(skies, chosen)
 
 
-def show(**numbers):
-    """Print one line of JSON."""
-    print(json.dumps(numbers, default=lambda x: np.round(x, 7).tolist()), flush=True)  # noqa: T201
+def print_figures(chosen, what, numbers):
+    """Print a line of rounded numbers; keep it if so asked."""
+    rounded = {name: value if isinstance(value, str) else np.round(value, 7).tolist()
+               for name, value in numbers.items()}  # fmt: skip
+    record({"what": what, "scenes_of_a_sky": len(chosen.scenes)} | rounded, chosen.keep)
 
 
 def read_skies(folder, scenes) -> list[list[Table]]:
@@ -303,7 +311,7 @@ def shears(skies):
     return np.array([[scene.meta["G1"], scene.meta["G2"]] for scene in skies[0]])
 
 
-def figures(found):
+def figures_of(found):
     """What is printed of a bias."""
     sums, shear, count = found
     made = bias.shear_bias(sums, shear)
