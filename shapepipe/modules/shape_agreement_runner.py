@@ -77,11 +77,11 @@ def shape_agreement_runner(job, opts: ShapeAgreementOptions):
     factor = agreement.pair_factor((one, other), bright)
     figures["pair_factor"] = factor
     gain = _gain(job.inputs["final"])
-    steps = _with_more_noise(final, one, other, factor, gain, opts)
+    steps = _with_more_noise(final, (one, other), factor, gain, opts)
     for name, tables in steps.items():
         figures[f"chi2_per_dof_{name}"] = agreement.compare(*tables, bright).chi2_per_dof
     best = list(steps.values())[-1]
-    bins = _by_signal(final, (one, other), best, usable)
+    bins = _by_signal(final, (one, other), usable, gain, opts)
     ldac.write_plain(job.output("table"), _table(final, one, other, bright), "AGREEMENT")
     job.write_json("figures", figures | {"bins": bins})
     focalplots.save(_plot(*best, bright, bins, opts), job.output("plot"))
@@ -99,21 +99,21 @@ def _gain(path):
     return float(gain) if isinstance(gain, int | float) and gain > 0 else 0.0
 
 
-def _with_more_noise(final, one, other, factor, gain, opts):
+def _with_more_noise(final, pair, factor, gain, opts):
     """Tables with errors that know one source of noise more each, by names of the sources."""
     made, name = {}, "pair"
     total = factor if np.isfinite(factor) else 1.0
-    made[name] = [agreement.with_errors(table, total) for table in (one, other)]
+    made[name] = [agreement.with_errors(table, total) for table in pair]
     if gain:
         name += "_light"
         ratio, flux = (np.asarray(final[f"NGMIX_{n}_NOSHEAR"]) for n in ("SNR", "FLUX"))
         total = total * agreement.light_factor(ratio, flux * gain)
-        made[name] = [agreement.with_errors(table, total) for table in (one, other)]
+        made[name] = [agreement.with_errors(table, total) for table in pair]
     if opts.psf_error:
         name += "_psf"
         sizes = (np.asarray(final[f"NGMIX_{n}_NOSHEAR"]) for n in ("T_PSFo", "T"))
         more = agreement.psf_variance(opts.psf_error, *sizes)
-        made[name] = [agreement.with_errors(table, total, more) for table in (one, other)]
+        made[name] = [agreement.with_errors(table, total, more) for table in pair]
     return made
 
 
@@ -147,15 +147,21 @@ def _bright(final, opts):
     return (ratio >= opts.s2n_min) & (ratio < (opts.s2n_max or np.inf))
 
 
-def _by_signal(final, plain, best, usable):
-    """Chi-square per degree of freedom in bins of the signal-to-noise ratio, plain and best."""
+def _by_signal(final, pair, usable, gain, opts):
+    """Chi-square per degree of freedom in bins of the signal-to-noise ratio, plain and best.
+
+    The noise pair is looked at in each bin anew: faint shapes are held back by their prior.
+    """
     ratio, bins = np.asarray(final["NGMIX_SNR_NOSHEAR"]), []
     for low, high in zip(EDGES, EDGES[1:], strict=False):
         chosen = usable & (ratio >= low) & (ratio < high)
-        found, more = agreement.compare(*plain, chosen), agreement.compare(*best, chosen)
+        factor = agreement.pair_factor(pair, chosen)
+        *_, best = _with_more_noise(final, pair, factor, gain, opts).values()
+        found, more = agreement.compare(*pair, chosen), agreement.compare(*best, chosen)
         if found.count:
             bins.append({"low": low, "high": high, "count": found.count,
                          "chi2_per_dof": found.chi2_per_dof, "error": found.chi2_error,
+                         "pair_factor": factor,
                          "chi2_per_dof_best": more.chi2_per_dof})  # fmt: skip
     return bins
 
