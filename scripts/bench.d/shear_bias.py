@@ -358,47 +358,49 @@ def psf_residuals(skies):
 
 
 def draw(skies, chosen):
-    """Draw m and c of each seed and of both kinds of PSF, and what is left of the shear."""
+    """Draw m and c with both kinds of PSF; of isolated galaxies, m by their true size as well."""
     kinds = {"model": "PSF models", "true": "true PSFs"}
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), constrained_layout=True)
+    columns = 2 if chosen.cuts else 3
+    figure, axes = plt.subplots(1, columns, figsize=(3.6 * columns, 3.4), constrained_layout=True)
     for k, source in enumerate(sources_of(skies)):
-        name = kinds[source]
-        whole = bias.shear_bias(*select(skies, source, chosen)[:2])
-        each = [bias.shear_bias(*select([scenes], source, chosen)[:2]) for scenes in skies]
-        seeds = np.arange(len(skies)) + 0.3 * (k - 0.5)
-        style = {"fmt": "o", "color": f"C{k}", "capsize": 3}
-        left, middle, right = axes
-        middle.errorbar(seeds, [1e3 * b.mean_m for b in each],
-                        [1e3 * b.mean_m_error for b in each], label=name, **style)  # fmt: skip
-        middle.axhspan(*(1e3 * (whole.mean_m + s * whole.mean_m_error) for s in (-1, 1)),
-                       color=f"C{k}", alpha=0.2)  # fmt: skip
-        for i, mark in enumerate("os"):
-            right.errorbar(seeds + 0.1 * i, [1e4 * b.c[i] for b in each],
-                           [1e4 * b.c_error[i] for b in each], **style | {"fmt": mark},
-                           label=f"c{i + 1}, {name}")  # fmt: skip
-            true = shears(skies)[:, i]
-            error = np.hypot(whole.m_error[i] * true, whole.c_error[i])
-            left.errorbar(1e2 * true + 0.1 * (i - 0.5) + 0.04 * k,
-                          1e4 * (whole.measured[:, i] - true), 1e4 * error,
-                          **style | {"fmt": mark}, label=f"g{i + 1}, {name}")  # fmt: skip
-    bands = ((axes[1], 2.0, "seed", "m [10$^{-3}$]"), (axes[2], 2.0, "seed", "c [10$^{-4}$]"),
-             (axes[0], None, "true shear [10$^{-2}$]", "measured - true [10$^{-4}$]"))  # fmt: skip
-    for axis, half, below, beside in bands:
+        style = {"fmt": "o", "color": f"C{k}", "capsize": 3, "label": kinds[source]}
+        found = behind_cuts(skies, source, True) if chosen.cuts else isolated(skies, source)
+        made = bias.shear_bias(*found[:2])
+        m, m_error = [*made.m, made.mean_m], [*made.m_error, made.mean_m_error]
+        axes[0].errorbar(
+            np.arange(3) + 0.1 * k, np.array(m) * 1e3, np.array(m_error) * 1e3, **style
+        )
+        axes[1].errorbar(np.arange(2) + 0.1 * k, made.c * 1e4, made.c_error * 1e4, **style)
+        if not chosen.cuts:
+            radii, m, m_error = by_size(skies, source)
+            axes[2].errorbar(radii + 0.003 * k, m * 1e3, m_error * 1e3, **style)
+    axes[0].set(ylabel="m [10$^{-3}$]", xlim=(-0.5, 2.6))
+    axes[0].set_xticks(range(3), ["m1", "m2", "mean"])
+    axes[1].set(ylabel="c [10$^{-4}$]", xlim=(-0.5, 1.6))
+    axes[1].set_xticks(range(2), ["c1", "c2"])
+    if not chosen.cuts:
+        axes[2].set(ylabel="mean m [10$^{-3}$]", xlabel="true half-light radius [arcsec]")
+    for axis in axes:
         axis.axhline(0.0, color="0.5", lw=0.8)
-        if half:
-            axis.set_xticks(range(len(skies)), range(1, len(skies) + 1))
-            for edge in (-half, half):
-                axis.axhline(edge, color="0.5", lw=0.8, ls=":")
-        axis.set_xlabel(below)
-        axis.set_ylabel(beside)
+        if not chosen.cuts:
+            axis.axhspan(-2, 2, color="0.92", zorder=0)
         axis.legend(fontsize=7)
     figure.savefig(chosen.plot, dpi=110)
     plt.close(figure)
 
 
-def select(skies, source, chosen):
-    """Sums, true shears and number of the objects that are asked for."""
-    return behind_cuts(skies, source, True) if chosen.cuts else isolated(skies, source)
+def by_size(skies, source, bins=4):
+    """Median radius, m and its error of galaxies in bins of true size with the same number each."""
+    radii = np.concatenate([scenes[0]["r50"][find_isolated(scenes, source)[0]] for scenes in skies])
+    edges = np.quantile(radii, np.linspace(0, 1, bins + 1))
+    made = []
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        found = isolated(skies, source, lambda scene, rows, low=low, high=high:
+                         (scene["r50"][rows] >= low) & (scene["r50"][rows] <= high))  # fmt: skip
+        one = bias.shear_bias(*found[:2])
+        within = radii[(radii >= low) & (radii <= high)]
+        made.append((np.median(within), one.mean_m, one.mean_m_error))
+    return np.array(made).T
 
 
 if __name__ == "__main__":
