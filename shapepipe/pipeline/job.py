@@ -257,7 +257,7 @@ def run_job(context: StepContext, task: Task) -> Outcome:
     except (Exception, SystemExit) as raised:
         if isinstance(raised, OSError) and raised.strerror and not raised.filename:
             raised.filename = scratch
-        error, cause = describe_error(raised), cause_of(raised)
+        error, cause = _trouble(raised, context.scratch)
         if isinstance(raised, PartlyDone) and job is not None:
             products = _commit_part(job, context, task)
         if job is not None:
@@ -329,6 +329,32 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename and error.strerror:
         text = f"{error.strerror}: {error.filename}"
     return f"{type(error).__name__}: {text}"
+
+
+def _trouble(error: BaseException, folder: str) -> tuple[str, str]:
+    """One line that says what went wrong, and its cause.
+
+    That a disk is full is seen on the disk: libraries say so in words of their own, and programs
+    often do not say it at all.
+    """
+    text, cause = describe_error(error), cause_of(error)
+    if cause == CODE and _is_full(folder):
+        return f"{os.strerror(errno.ENOSPC)}: {folder} ({text})", IO
+    return text, cause
+
+
+FULL = 2**18
+"""Bytes; a disk with less room is full. What was cut short may have been removed already."""
+
+
+def _is_full(folder: str) -> bool:
+    """Whether a disk has no room, be it for bytes or for files."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return False
+    no_bytes = disk.f_blocks > 0 and disk.f_bavail * disk.f_frsize < FULL
+    return no_bytes or (disk.f_files > 0 and disk.f_favail == 0)
 
 
 def identity(path: str) -> str:

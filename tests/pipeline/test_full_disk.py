@@ -8,12 +8,17 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
+from shapepipe import Input, Options, Output, Program, runner
 from shapepipe.pipeline import crew, flow, records, run
+from shapepipe.pipeline.job import IO
 from shapepipe.pipeline.logs import close_logger, run_logger
 from shapepipe.pipeline.points import HEAD, MARK, POINTS, VARIABLE, Fault
 from shapepipe.pipeline.records import RunDirectory
+from shapepipe.testing import trial
 
 SPEC = importlib.util.spec_from_file_location(
     "kill_campaign", Path(__file__).parent / "kill_campaign.py"
@@ -167,6 +172,31 @@ def test_a_job_that_finds_the_disk_full_fails_alone(chain, monkeypatch, point):
     monkeypatch.delenv(VARIABLE)
     assert chain.run().exit_status == 0
     assert chain.products() == chain.reference
+
+
+@runner(inputs=[Input("a", ext=".txt")], outputs=[Output("big", ext=".fits")], numbering="-0",
+        programs=[Program("sh")])  # fmt: skip
+def greedy_runner(job, opts: Options):
+    """Write more than there is room for, by a library or by a program."""
+    path = job.output("big")
+    if job.number == "-1":
+        fits.PrimaryHDU(np.ones(2**18)).writeto(path)
+    else:
+        job.call("sh", ["-c", f"cat /dev/zero >{path} 2>/dev/null || exit 3"])
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [("-1", "Not enough space on disk"), ("-2", "sh: exit code 3")]
+)
+def test_a_full_disk_is_told_whatever_a_library_or_a_program_says(
+    tmp_path, small_disk, number, said
+):
+    (tmp_path / "a.txt").touch()
+    disk = small_disk("size")
+    disk.grow(100)
+    outcome = trial(greedy_runner, {"a": tmp_path / "a.txt"}, number=number, folder=disk.folder)
+    assert (outcome.status, outcome.cause) == ("failed", IO)
+    assert outcome.error.startswith(f"{SAID}: {disk.folder}") and said in outcome.error
 
 
 def test_a_line_of_a_log_that_finds_no_room_is_left_out(tmp_path):

@@ -73,14 +73,19 @@ def run_in(pool: str, case, name: str = "run") -> int:
         words = ["EXECUTION:MODE=serial"] if pool == "serial" else [f"JOB:SMP_BACKEND={pool}"]
         return case.run(*words).exit_status
     command = ["mpiexec", "-n", "3", sys.executable, "-m", "shapepipe", "run", "-c", case.path]
-    done = subprocess.run([*command, "-o", "EXECUTION:MODE=mpi"], capture_output=True, text=True)
+    return show_and_tell([*command, "-o", "EXECUTION:MODE=mpi"])
+
+
+def show_and_tell(command) -> int:
+    """Run a command; show what it says should the test fail, and return how it ended."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    sys.stdout.write(done.stdout)
     return done.returncode
 
 
 def call_in_main(*words) -> int:
     """Run `shapepipe` as a command, as workers that are spawned need it."""
-    command = [sys.executable, "-m", "shapepipe", *(str(word) for word in words)]
-    return subprocess.run(command, capture_output=True, text=True).returncode
+    return show_and_tell([sys.executable, "-m", "shapepipe", *(str(word) for word in words)])
 
 
 def run_in_slurm(case, name: str) -> int:
