@@ -23,8 +23,8 @@ EACH = 2
 """Assignments that a rank may hold: one under way and one waiting."""
 BEATS = 5
 """How often a rank gives a sign of life within the silence that it is allowed."""
-PARTING = 10.0
-"""Seconds that ranks get to say farewell."""
+PARTING, LAST = 60.0, 5.0
+"""Seconds that ranks get to say farewell; those that were given up get the shorter time."""
 
 
 def world_size() -> int:
@@ -147,9 +147,14 @@ class MpiPool:
         return outcomes
 
     def close(self) -> None:
-        """Let the other ranks go."""
+        """Let the other ranks go, and give those that live the time to close their workers."""
         dismiss()
         self._own.close()
+        rest, until = _Rest(), time.monotonic() + PARTING
+        while not all(self._world.iprobe(rank, FAREWELL) for rank in self._held):
+            if time.monotonic() > until:
+                break
+            rest.sleep()
 
 
 def dismiss() -> None:
@@ -161,7 +166,7 @@ def dismiss() -> None:
 def part(status: int) -> None:
     """Wait on rank 0 until all others have said farewell; end the world if one does not."""
     world, rest = MPI.COMM_WORLD, _Rest()
-    missing, until = set(range(1, world.Get_size())), time.monotonic() + PARTING
+    missing, until = set(range(1, world.Get_size())), time.monotonic() + LAST
     found = MPI.Status()
     while missing and time.monotonic() < until:
         while world.iprobe(MPI.ANY_SOURCE, MPI.ANY_TAG, found):
