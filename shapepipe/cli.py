@@ -190,7 +190,6 @@ def verbs():
     shapepipe init FOLDER              begin: a configuration for your images
     shapepipe check -c config.ini      is the configuration right?
     shapepipe plan -c config.ini       what would run, and why?
-    shapepipe run -c config.ini        the same as shapepipe_run
     shapepipe submit -c config.ini --on slurm   the same as an array of batch jobs
     shapepipe status RUN               how far is it?
     shapepipe resume RUN               go on where it stopped

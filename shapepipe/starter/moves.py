@@ -24,13 +24,13 @@ RUNNERS = {
     "vignetmaker_runner2": "vignetmaker_runner",
     "make_catalog_runner": "make_cat_runner",
     "paste_cat_runner": "pastecat_runner",
+    "swarp_runner": "stack_runner",
 }
 """Old name of a runner -> its name here; sections bear the same names in capitals."""
 
 GONE_RUNNERS = {
-    "swarp_runner": "make the stacks with SWarp; HISTORY cards must name their exposures",
     "galsim_shapes_runner": "ngmix_runner measures the shapes",
-    "erase_output_runner": "remove products yourself; a run does not need those of finished steps",
+    "erase_output_runner": "KEEP = final in [EXECUTION], or shapepipe clean RUN",
     "combine_mexp_runner": "psf_interp_runner and vignetmaker_runner gather the exposures",
     "tileobj_as_exp_runner": "psf_interp_runner and vignetmaker_runner gather the exposures",
     "mccd_preprocessing_runner": "psfex_runner models the PSF, CCD by CCD",

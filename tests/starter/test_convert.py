@@ -105,9 +105,10 @@ def test_windows_line_ends_and_byte_order_mark_go():
         ("[PSFEX_INTERP_RUNNER_RUN_2]\nMODE = CLASSIC", "[PSF_INTERP_RUNNER_RUN_2]"),
         ("[SEXTRACTOR_RUNNER]\nSUFFIX = a\nPREFIX = b", "# SUFFIX = a"),
         ("[SEXTRACTOR_RUNNER]\nRUN_METHOD = parallel", "# RUN_METHOD = parallel"),
-        ("[EXECUTION]\nMODULE = sextractor_runner, swarp_runner",
-         "# 1.x: was MODULE = sextractor_runner, swarp_runner; make the stacks with SWarp; HISTORY "
-         "cards must name their exposures"),
+        ("[EXECUTION]\nMODULE = sextractor_runner, galsim_shapes_runner",
+         "# 1.x: was MODULE = sextractor_runner, galsim_shapes_runner; ngmix_runner measures the "
+         "shapes"),
+        ("[SWARP_RUNNER]\nTIMEOUT = 1:00:00", "[STACK_RUNNER]"),
     ],
 )  # fmt: skip
 def test_single_moves(old, new):
@@ -117,13 +118,14 @@ def test_single_moves(old, new):
 def test_what_is_left_to_do_is_said(place, capsys, monkeypatch):
     old = place / "old.ini"
     old.write_text(
-        "[EXECUTION]\nMODULE = swarp_runner\n[FILE]\nOUTPUT_DIR = $SP_RUN/outptu\n[SWARP_RUNNER]\n"
+        "[EXECUTION]\nMODULE = galsim_shapes_runner\n[FILE]\nOUTPUT_DIR = $SP_RUN/outptu\n"
+        "[GALSIM_SHAPES_RUNNER]\n"
     )
     status, new, said = call("convert", old, capsys=capsys, monkeypatch=monkeypatch)
     assert status == 2
-    assert "there is no runner 'swarp_runner'" in said
+    assert "there is no runner 'galsim_shapes_runner'" in said
     assert "did you mean" in said
-    assert "HISTORY cards must name their exposures" in new
+    assert "ngmix_runner measures the shapes" in new
 
 
 def test_nothing_is_overwritten(place, capsys, monkeypatch):
