@@ -57,7 +57,9 @@ FOLDER = {folder}
 class SurveyOptions(Options):
     """What to simulate, and where it goes."""
 
-    survey: InputFile = option(doc="INI file that describes the survey.", example="start/survey.ini")
+    survey: InputFile = option(
+        doc="INI file that describes the survey.", example="start/survey.ini"
+    )
     folder: Folder | None = option(
         None, doc="Folder in which the survey is laid out (links to the products)."
     )
