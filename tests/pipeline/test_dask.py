@@ -13,6 +13,14 @@ from pathlib import Path
 import pytest
 
 CHAIN = "noop_runner, expand_runner, part_runner, join_runner"
+UNITS = 10
+RECORDS = UNITS * (1 + 1 + 3) + 1
+IMPATIENT = """
+from shapepipe import cli
+from shapepipe.pipeline import dask_pool
+dask_pool.PATIENCE = 1.0
+cli.main()
+"""
 pytestmark = pytest.mark.dask
 
 
@@ -46,28 +54,35 @@ class Cluster:
             process.wait(30)
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    """A cluster that runs already."""
-    folder = tmp_path / "dask"
-    folder.mkdir()
-    started = Cluster(folder)
+@pytest.fixture(scope="module")
+def clusters():
+    """Clusters that were started; the last may be alive."""
+    started: list[Cluster] = []
     yield started
-    started.stop()
+    for cluster in started:
+        cluster.stop()
+
+
+@pytest.fixture
+def cluster(clusters, tmp_path_factory):
+    """A cluster that runs already."""
+    if not clusters or clusters[-1].scheduler.poll() is not None:
+        clusters.append(Cluster(tmp_path_factory.mktemp("dask")))
+    return clusters[-1]
 
 
 @pytest.fixture
 def campaign(case):
     """A chain of which each unit takes a little time."""
-    case.files("a", "b", numbers=range(16))
+    case.files("a", "b", numbers=range(UNITS))
     case.ledger = case.folder / "ledger"
     case.ini(CHAIN, f"[NOOP_RUNNER]\nSLEEP = 0.5\nLEDGER = {case.ledger}")
     return case
 
 
-def start(case, *words) -> subprocess.Popen:
+def start(case, *words, program=("-m", "shapepipe")) -> subprocess.Popen:
     """Start a run under Dask."""
-    command = [sys.executable, "-m", "shapepipe", "run", "-c", case.path]
+    command = [sys.executable, *program, "run", "-c", case.path]
     options = ["EXECUTION:MODE=dask", *words]
     pairs = [part for option in options for part in ("-o", option)]
     return subprocess.Popen([*command, *pairs], stderr=subprocess.PIPE, text=True)
@@ -97,7 +112,7 @@ def test_a_killed_dask_worker_costs_nothing_but_time(campaign, cluster):
     assert status == 0, said
     assert {line["status"] for line in campaign.records()} == {"ok"}
     assert Counter(line["number"] for line in campaign.records()).most_common(1)[0][1] == 2
-    assert len(campaign.records()) == 16 + 16 + 48 + 1  # "-000001" is a unit of two steps
+    assert len(campaign.records()) == RECORDS  # "-000001" is a unit of two steps
     twice = [n for n, k in Counter(campaign.ledger.read_text().split()).items() if k > 1]
     assert len(twice) <= 2  # what the worker held
 
@@ -118,12 +133,13 @@ def test_a_scheduler_that_goes_stops_the_run_and_loses_nothing(campaign, cluster
     run = start(campaign, f"JOB:DASK_SCHEDULER={cluster.file}")
     wait_until(lambda: len(campaign.records()) >= 3)
     cluster.scheduler.kill()
+    cluster.scheduler.wait()
     status, said = end_of(run)
     assert status == 1, said
     assert "the Dask scheduler has gone" in said
     before = len(campaign.records())
     assert campaign.run().exit_status == 0
-    assert len(campaign.records()) == 16 + 16 + 48 + 1 >= before
+    assert len(campaign.records()) == RECORDS >= before
     assert {line["try"] for line in campaign.records()} == {1}
 
 
@@ -135,7 +151,7 @@ def test_a_cluster_of_a_name_that_is_not_known_is_told(campaign):
 
 
 def test_a_scheduler_that_is_not_there_is_told(campaign):
-    run = start(campaign, "JOB:DASK_SCHEDULER=tcp://127.0.0.1:9")
+    run = start(campaign, "JOB:DASK_SCHEDULER=tcp://127.0.0.1:9", program=("-c", IMPATIENT))
     status, said = end_of(run)
     assert status == 2, said
     assert "DASK_SCHEDULER = tcp://127.0.0.1:9: cannot be reached" in said
@@ -149,4 +165,4 @@ def test_dask_workers_are_jobs_of_slurm(campaign, start_slurm):
     run = start(campaign, *words, "NOOP_RUNNER:SLEEP=0")
     status, said = end_of(run)
     assert status == 0, said
-    assert len(campaign.records()) == 16 + 16 + 48 + 1
+    assert len(campaign.records()) == RECORDS

@@ -102,24 +102,24 @@ def test_the_end_of_the_time_and_a_requeue_lose_nothing(campaign):
     assert len(campaign.products()) == 16 + 16 * 4 + 16 * 3 + 1
 
 
-@pytest.mark.parametrize("how", ["killed", "cancelled"])
-def test_an_element_that_is_ended_costs_what_it_was_doing(campaign, how):
-    number = submit(campaign.path, "slurm", shards=2).numbers[0]
-    wait_until(lambda: done(campaign) >= 1)
-    if how == "killed":
-        owner = (campaign.out / "run" / "lock.1of2").read_text()
-        os.kill(int(owner.split()[3]), signal.SIGKILL)
-    else:
-        slurm("scancel", f"{number}_1")
+def test_elements_that_are_ended_cost_what_they_were_doing(campaign):
+    """One is killed, one is cancelled, one is left alone."""
+    campaign.files("a", "b", numbers=range(9))
+    one_core = ["JOB:SMP_BATCH_SIZE=1"]
+    number = submit(campaign.path, "slurm", shards=3, overrides=one_core).numbers[0]
+    locks = [campaign.out / "run" / f"lock.{index}of3" for index in (1, 2)]
+    wait_until(lambda: done(campaign) >= 1 and all(lock.exists() for lock in locks))
+    os.kill(int(locks[0].read_text().split()[3]), signal.SIGKILL)
+    slurm("scancel", f"{number}_2")
     wait_empty()
     states = shard_states(campaign.directory(), in_queue=False)
-    assert states == {"died" if how == "killed" else "interrupted": 1, "ended": 1}
-    assert 4 <= len(campaign.products()["join_runner/all.txt"].splitlines()) < 8
-    submit(campaign.path, "slurm", shards=2, continue_run=True)
+    assert states == {"died": 1, "interrupted": 1, "ended": 1}
+    assert 3 <= len(campaign.products()["join_runner/all.txt"].splitlines()) < 9
+    submit(campaign.path, "slurm", shards=3, continue_run=True, overrides=one_core)
     wait_empty()
-    assert len(campaign.products()["join_runner/all.txt"].splitlines()) == 8
+    assert len(campaign.products()["join_runner/all.txt"].splitlines()) == 9
     twice = [n for n, k in Counter(campaign.ledger.read_text().split()).items() if k > 1]
-    assert len(twice) <= 2  # as many as the element had under way
+    assert len(twice) <= 2  # as many as the elements had under way
     assert {line["status"] for line in campaign.records()} == {"ok"}
 
 
