@@ -1,4 +1,14 @@
-"""Rehearsal: a step that needs all units, to see what it does without some of them."""
+"""Rehearsal: a step that needs all units, to see what it does without some of them.
+
+Algorithm
+---------
+The texts of all units that are there are joined, sorted by number, so that a run that lost some and
+went on can be compared with one that lost none.
+
+References
+----------
+docs/rehearsal.md, the documentation of rehearsals.
+"""
 
 from shapepipe import Input, Options, Output, runner
 

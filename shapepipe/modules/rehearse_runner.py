@@ -1,6 +1,15 @@
 """Rehearsal: units that only take time, before there are images to process.
 
 The INI file of a rehearsal is `example/config/rehearse.ini`.
+
+Algorithm
+---------
+A job sleeps for as long as it is told, and writes one small text for each product. The random number
+in it comes from the generator of the unit: it is the same whatever runs beside it.
+
+References
+----------
+docs/rehearsal.md, the documentation of rehearsals.
 """
 
 import time

@@ -92,10 +92,6 @@ class ExposureSection(Section):
         "all",
         doc="Expose all CCDs, or those that touch a tile; the others are dark: weight 0, flag 512.",
     )
-    ccds: Literal["all", "tiles"] = option(
-        "all",
-        doc="Expose all CCDs, or those that touch a tile; the others are dark: weight 0, flag 512.",
-    )
     date: Date = option("2019-10-26T08:52:01", doc="Start of the first exposure (UTC).")
 
 
