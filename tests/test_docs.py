@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import importlib
 import importlib.util
+import inspect
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from shapepipe import errors
 from shapepipe.pipeline.options import check_values, spellings
 from shapepipe.pipeline.runner import Runner, find_runner, list_runners
 from shapepipe.pipeline.sections import SECTIONS
@@ -76,6 +78,24 @@ def test_every_file_of_a_runner_is_explained(name):
     runner = find_runner(name)
     unexplained = [item.role for item in (*runner.inputs, *runner.outputs) if not item.doc]
     assert not unexplained
+
+
+def test_every_exception_is_in_the_error_index():
+    text = (ROOT / "docs/guide/errors.md").read_text()
+    classes = [name for name, item in vars(errors).items() if inspect.isclass(item)
+               and issubclass(item, errors.ShapePipeError)]  # fmt: skip
+    assert len(classes) > 5
+    assert not [name for name in classes if f"| `{name}` |" not in text]
+
+
+@pytest.mark.parametrize("text", ["has no card {", "STAR_THRESH = {", "images cannot be had",
+                                  "no HISTORY card names an exposure", "product not written",
+                                  "is being run by ", "looked for a run with",
+                                  "no longer does anything"])  # fmt: skip
+def test_messages_of_the_error_index_are_still_printed(text):
+    code = "".join(path.read_text() for path in (ROOT / "shapepipe").rglob("*.py"))
+    assert text in code
+    assert text.removesuffix("{") in (ROOT / "docs/guide/errors.md").read_text()
 
 
 def ini_blocks():

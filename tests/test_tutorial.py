@@ -34,6 +34,7 @@ def load_script():
 
 
 tutorial = load_script()
+read_blocks, run_blocks = tutorial.read_blocks, tutorial.run_blocks
 NAMES = sorted(tutorial.FIGURES)
 
 
@@ -174,6 +175,51 @@ def undescribed(described, kind, hdu, seen):
         if not fitting or (column.unit or "") not in units:
             missing.append(f"{kind} {hdu.name} {column.name} [{column.unit}], not {units}")
     return missing
+
+
+@PROGRAMS
+@pytest.mark.slow
+def test_first_ini_file_of_the_readme_runs(done, tmp_path):
+    folder, _ = done
+    (tmp_path / "images").mkdir()
+    (tmp_path / "output").mkdir()
+    for kind in ("image", "weight", "flag"):
+        made = next((folder / "run/output").glob(f"run_sp_exp_Sp_*/*/output/{kind}-2366993-0.fits"))
+        (tmp_path / f"images/{kind}-0001-00.fits").symlink_to(made)
+    ini = re.search(r"^```ini\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S).group(1)
+    (tmp_path / "stars.ini").write_text(ini)
+    printed = run_blocks(
+        read_blocks(ROOT / "README.md"), tmp_path, ROOT, MY_IMAGES=str(tmp_path / "images"),
+        MY_OUTPUT=str(tmp_path / "output"), SP_CONFIG=str(folder / "config"),
+    )  # fmt: skip
+    assert printed[-1].count("psfex_runner") > 3
+    assert list(tmp_path.glob("output/run_stars_*/psfex_runner/output/star_selection-0001-00.psf"))
+
+
+def test_look_before_the_first_run(tmp_path):
+    (tmp_path / "example").symlink_to(ROOT / "example")
+    survey = tmp_path / "quickstart" / "input"
+    for name in ("exposures/image-2366993.fits.fz", "exposures/weight-2366993.fits.fz",
+                 "exposures/flag-2366993.fits.fz", "tiles/CFIS_image-277-282.fits",
+                 "tiles/CFIS_weight-277-282.fits.fz", "star_cat.fits"):  # fmt: skip
+        (survey / name).parent.mkdir(parents=True, exist_ok=True)
+        (survey / name).touch()
+    (tmp_path / "quickstart/output").mkdir()
+    blocks = read_blocks(ROOT / "docs/guide/first_run.md")
+    *_, shown, plan = [
+        text
+        for block, text in zip(blocks, run_blocks(blocks, tmp_path, ROOT), strict=True)
+        if not block.reason
+    ]
+    assert "MASK_CONFIG_PATH" in shown
+    assert re.search(r"^make_cat_runner +1 +1 ", plan, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/guide/first_run.md", "docs/your_images.md"])
+def test_what_is_not_run_has_a_reason(page):
+    blocks = read_blocks(ROOT / page)
+    assert blocks
+    assert all(len(block.reason.split()) > 4 for block in blocks if block.reason)
 
 
 def test_every_figure_of_the_tutorial_stands_on_a_page():
