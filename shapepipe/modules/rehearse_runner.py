@@ -4,8 +4,8 @@ The INI file of a rehearsal is `example/config/rehearse.ini`.
 
 Algorithm
 ---------
-A job sleeps for as long as it is told, and writes one small text for each product. The random number
-in it comes from the generator of the unit: it is the same whatever runs beside it.
+A job sleeps for as long as it is told, and writes one small text for each product. The random
+number in it comes from the generator of the unit: it is the same whatever runs beside it.
 
 References
 ----------
