@@ -7,9 +7,12 @@ Each seed is a sky drawn in eight scenes: shear + and -, intrinsic shapes as the
 90 degrees, noise as it is and reversed. Each scene is a survey that runs through the chain of
 quickstart_full.ini; then the shapes are measured once more with the true PSFs instead of
 the models, which tells a bias of the PSF from one of the stamps and fits. FOLDER keeps a small
-table of each scene, and finished scenes are not drawn again; scenes 0 to 3 are half of them, in
-which shapes cancel exactly and noise in part. `report` prints one line of JSON for each figure
-(`--keep` adds it to shear_bias.jsonl).
+table of each scene, and finished scenes are not drawn again. `report` prints one line of JSON for
+each figure (`--keep` adds it to shear_bias.jsonl).
+
+Not all scenes are needed. Between 0 and 1, and between 4 and 6, the shear alone changes: they tell m.
+In 0, 3, 4 and 5 shapes and noise cancel in the mean: they tell c (`--scenes-of-c`). Scenes 0 to 3
+tell both, with noise that cancels in part.
 """
 
 from __future__ import annotations
@@ -61,6 +64,7 @@ def main():
     parser.add_argument("--config", type=Path, default=CONFIG / "quickstart_full.ini")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--scenes", type=int, nargs="+", default=[*range(len(SCENES))])
+    parser.add_argument("--scenes-of-c", type=int, nargs="+", help="report c of these instead")
     parser.add_argument("--option", action="append", default=[], metavar="SECTION:KEY=VALUE")
     parser.add_argument("--no-true-psfs", action="store_true", help="measure with models only")
     parser.add_argument("--files", action="store_true", help="leave the files of the chain")
@@ -192,8 +196,9 @@ def write_true_psfs(folder, log, modelled, ids, target):
 
 
 def report(chosen):
-    """Print bias and its errors for all scenes of a folder."""
+    """Print bias and its errors for all scenes of a folder; without --cuts no selection acts."""
     skies = read_skies(chosen.folder, chosen.scenes)
+    others = read_skies(chosen.folder, chosen.scenes_of_c) if chosen.scenes_of_c else skies
     print_figures(chosen, "objects", count_objects(skies))
     sources = sources_of(skies)
     for source in sources:
@@ -203,19 +208,19 @@ def report(chosen):
                 found = figures_of(behind_cuts(skies, source, blends))
                 print_figures(chosen, name, {"psf": source} | found)
             continue
-        found = figures_of(isolated(skies, source))
-        print_figures(chosen, "isolated galaxies", {"psf": source} | found)
+        found = figures_of(isolated(skies, source), isolated(others, source))
+        print_figures(chosen, "galaxies found in all scenes", {"psf": source} | found)
     if "true" in sources:
         print_figures(chosen, "PSF at the galaxies, model against truth", psf_residuals(skies))
     if chosen.plot:
-        draw(skies, chosen)
+        draw(skies, others, chosen)
 
 
 def print_figures(chosen, what, numbers):
     """Print a line of rounded numbers; keep it if so asked."""
     rounded = {name: value if isinstance(value, str) else np.round(value, 7).tolist()
                for name, value in numbers.items()}  # fmt: skip
-    record({"what": what, "scenes_of_a_sky": len(chosen.scenes)} | rounded, chosen.keep)
+    record({"what": what, "scenes_of_m": chosen.scenes} | rounded, chosen.keep)
 
 
 def read_skies(folder, scenes) -> list[list[Table]]:
@@ -311,10 +316,19 @@ def shears(skies):
     return np.array([[scene.meta["G1"], scene.meta["G2"]] for scene in skies[0]])
 
 
-def figures_of(found):
+def bias_of(found, other=None):
+    """Bias of some scenes, with c of others where they are given."""
+    made = bias.shear_bias(*found[:2])
+    if other is None:
+        return made
+    second = bias.shear_bias(*other[:2])
+    return made._replace(c=second.c, c_error=second.c_error)
+
+
+def figures_of(found, other=None):
     """What is printed of a bias."""
-    sums, shear, count = found
-    made = bias.shear_bias(sums, shear)
+    sums, _, count = found
+    made = bias_of(found, other)
     return {
         "galaxies": count, "patches": len(sums), "m": made.mean_m, "m_error": made.mean_m_error,
         "m12": made.m, "m12_error": made.m_error, "c12": made.c, "c12_error": made.c_error,
@@ -357,15 +371,17 @@ def psf_residuals(skies):
             "dg12": made[1:3].mean(axis=1), "g12": made[3:].mean(axis=1)}  # fmt: skip
 
 
-def draw(skies, chosen):
+def draw(skies, others, chosen):
     """Draw m and c with both kinds of PSF; of isolated galaxies, m by their true size as well."""
     kinds = {"model": "PSF models", "true": "true PSFs"}
     columns = 2 if chosen.cuts else 3
     figure, axes = plt.subplots(1, columns, figsize=(3.6 * columns, 3.4), constrained_layout=True)
     for k, source in enumerate(sources_of(skies)):
         style = {"fmt": "o", "color": f"C{k}", "capsize": 3, "label": kinds[source]}
-        found = behind_cuts(skies, source, True) if chosen.cuts else isolated(skies, source)
-        made = bias.shear_bias(*found[:2])
+        if chosen.cuts:
+            made = bias_of(behind_cuts(skies, source, True))
+        else:
+            made = bias_of(isolated(skies, source), isolated(others, source))
         m, m_error = [*made.m, made.mean_m], [*made.m_error, made.mean_m_error]
         axes[0].errorbar(
             np.arange(3) + 0.1 * k, np.array(m) * 1e3, np.array(m_error) * 1e3, **style
