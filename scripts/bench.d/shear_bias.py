@@ -10,9 +10,9 @@ the models, which tells a bias of the PSF from one of the stamps and fits. FOLDE
 table of each scene, and finished scenes are not drawn again. `report` prints one line of JSON for
 each figure (`--keep` adds it to shear_bias.jsonl).
 
-Not all scenes are needed. Between 0 and 1, and between 4 and 6, the shear alone changes: they tell m.
-In 0, 3, 4 and 5 shapes and noise cancel in the mean: they tell c (`--scenes-of-c`). Scenes 0 to 3
-tell both, with noise that cancels in part.
+Not all scenes are needed. Between 0 and 1, and between 4 and 6, the shear alone changes: they tell
+m. In 0, 3, 4 and 5 shapes and noise cancel in the mean: they tell c (`--scenes-of-c`). Scenes 0 to
+3 tell both, with noise that cancels in part.
 """
 
 from __future__ import annotations
