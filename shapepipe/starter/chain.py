@@ -67,6 +67,9 @@ def _opening(proposal: Proposal, name: str) -> list[str]:
         f"Run it: shapepipe_run -c {name}",
         f"Images: {proposal.images.title}.",
     ]
+    best = "merge_starcat_runner/output/full_starcat.fits has the stars, and the PSF beside each"
+    catalogues = "sextractor_runner/output has the catalogues"
+    lines.append(f"In the directory of the run, {best if proposal.psf.value else catalogues}.")
     lines += [f"NOTE {note}" for note in proposal.notes]
     used = (proposal.images, proposal.stacks)
     others = [other.title for other in survey.sets if other not in used]

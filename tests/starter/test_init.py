@@ -89,7 +89,9 @@ def test_mosaics_run_to_psf_models(tmp_path):
     result = run(tmp_path / "new" / "config.ini", overrides=["DEFAULT:VERBOSE=False"])
     assert result.exit_status == 0, result.table()
     assert result.counts["psfex_runner"] == {"ok": 4}
-    stars = Table.read(result.products("merge_starcat_runner")[0], hdu=2)
+    promised = "merge_starcat_runner/output/full_starcat.fits"
+    assert promised in (tmp_path / "new/config.ini").read_text()
+    stars = Table.read(result.path / promised, hdu=2)
     assert len(stars) > 100
     assert set(stars["EXP_NAME"]) == {"004192", "006377"}
     sigma = np.median(stars["SIGMA_PSF_HSM"])
