@@ -50,13 +50,13 @@ EXPECTED = {
     7: ("lost", "was ended by SIGKILL"),
     8: ("lost", "was ended by SIGSEGV"),
     9: ("lost", "was ended by SIGKILL"),
-    10: ("timeout", "took longer than TIMEOUT (3 s)"),
+    10: ("timeout", "took longer than TIMEOUT (5 s)"),
     11: ("lost", "was ended by SIGKILL"),
     12: ("empty", "no star left"),
     13: ("failed", "product not written: d-000013.txt (d)"),
     14: ("failed", "a-000014.txt: rehearsed fault of the data"),
     15: ("failed", "sh: exit code 7: cannot open file"),
-    16: ("timeout", "took longer than TIMEOUT (3 s)"),
+    16: ("timeout", "took longer than TIMEOUT (5 s)"),
     17: ("lost", "more than MEMORY (400 MB)"),
 }
 """What each unit must come to, and what is said of it; all others are ok."""
@@ -138,7 +138,7 @@ def test_exactly_the_guilty_jobs_are_lost(case, pool):
     more = (
         f"[ODD_RUNNER]\nPLANT = {odd}\nPIDS = {pids}\n{case.plant('odd_runner', FAULTS)}SLOW = 0.1"
     )
-    case.ini("odd_runner", more, job="TIMEOUT = 3\nMEMORY = 400")
+    case.ini("odd_runner", more, job="TIMEOUT = 5\nMEMORY = 400")
     assert sorted(FAULTS.values()) == sorted(rehearsal.FAULTS)
     assert run_in(pool, case) == 1
     records = {line["number"]: line for line in case.records()}
