@@ -202,8 +202,8 @@ def test_the_rehearsal_of_the_examples_loses_what_it_says(case, pool, monkeypatc
     assert len((folder / "all_units.txt").read_text().splitlines()) == 36
     missing = (folder / "missing_units.csv").read_text().splitlines()[1:]
     assert [line.split(",")[1] for line in missing] == ["_0-3", "_1-7", "_3-1", "_4-4"]
-    status, _, err = case.call("resume", case.out / "run_rehearsal", "-o", "REHEARSAL:FAULTS=")
-    assert status == 0, err
+    # not in this process: MPI, once begun, leaves marks in the environment that stop any mpiexec
+    assert call_in_main("resume", case.out / "run_rehearsal", "-o", "REHEARSAL:FAULTS=") == 0
     assert len((folder / "all_units.txt").read_text().splitlines()) == 40
     assert not (folder / "missing_units.csv").exists()
 
