@@ -340,7 +340,7 @@ def output_rows(runner: Runner) -> list[tuple[str, str, str]]:
 
 
 def _join(notes: list[str]) -> str:
-    return "; ".join(note for note in notes if note)
+    return "; ".join(note.rstrip(".") for note in notes if note)
 
 
 def option_rows(cls, own_only: bool = False) -> list[tuple[str, str, str, str]]:
