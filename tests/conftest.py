@@ -7,6 +7,7 @@ it needs SExtractor and PSFEx. Where something is missing the test is skipped wi
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import shutil
@@ -32,6 +33,10 @@ REQUIRED_IN_CI = ("programs", "mpi", "slurm", "dask")
 def pytest_configure():
     """Prepare the environment that the tests and the processes they start will see."""
     os.environ.update(mpi_settings(is_root=os.geteuid() == 0))
+    if "PYTEST_XDIST_WORKER" in os.environ:  # Open MPI removes what another mpiexec begins to use
+        own = tempfile.mkdtemp(prefix="mpi-")
+        atexit.register(shutil.rmtree, own, ignore_errors=True)
+        os.environ |= {"OMPI_MCA_orte_tmpdir_base": own, "PRTE_MCA_prte_tmpdir_base": own}
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     package = Path(__file__).parents[1] / "shapepipe"

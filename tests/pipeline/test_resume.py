@@ -246,6 +246,11 @@ def test_a_run_that_never_got_into_the_list_is_added_on_resume(done):
     assert len((done.out / "shapepipe_runs.txt").read_text().splitlines()) == 1
 
 
+def heed_interrupts():
+    """Let SIGINT through, which shells take from whom they put into the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("backend", ["supervised", "threading"])
 def test_a_signal_ends_the_run_in_order(case, sign, backend):
@@ -253,7 +258,12 @@ def test_a_signal_ends_the_run_in_order(case, sign, backend):
     ledger = case.folder / "ledger"
     case.ini("noop_runner, join_runner", f"[NOOP_RUNNER]\nLEDGER = {ledger}\nSLOW = 000003=60")
     command = [sys.executable, "-m", "shapepipe", "run", "-c", case.path]
-    head = subprocess.Popen([*command, "-o", f"JOB:SMP_BACKEND={backend}"], stderr=-1, text=True)
+    head = subprocess.Popen(
+        [*command, "-o", f"JOB:SMP_BACKEND={backend}"],
+        stderr=-1,
+        text=True,
+        preexec_fn=heed_interrupts,
+    )
     until = time.monotonic() + 60
     while not (ledger.exists() and "-000003" in ledger.read_text()) and time.monotonic() < until:
         time.sleep(0.02)
