@@ -14,6 +14,12 @@ def show(what: str, value: float, unit: str, keep: bool = False) -> None:
     record({"what": what, "value": round(value, 4), "unit": unit}, keep)
 
 
+def tell(line: dict) -> None:
+    """Print a line of several figures, to four decimals."""
+    record({name: round(value, 4) if isinstance(value, float) else value
+            for name, value in line.items()})  # fmt: skip
+
+
 def record(line: dict, keep: bool = False) -> None:
     """Print a line of several figures; keep it likewise."""
     print(json.dumps(line), flush=True)

@@ -10,7 +10,7 @@ import sys
 
 import galsim
 import numpy as np
-from real_exposures import show
+from figures import tell
 
 from shapepipe.shear import Batch, agreement, measure_with_halves
 
@@ -30,7 +30,7 @@ def main(count: str = "300"):
             good = agreement.measured(*halves)
             found = agreement.compare(*halves, good)
             factor = agreement.pair_factor(halves, good)
-            show({"noise": "bilinear" if smooth else "white", "signal_to_noise": ratio,
+            tell({"noise": "bilinear" if smooth else "white", "signal_to_noise": ratio,
                   "galaxies": found.count, "chi2_per_dof": found.chi2_per_dof,
                   "pair_factor": factor, "chi2_per_dof_pair": found.chi2_per_dof / factor,
                   "error": found.chi2_error / factor})  # fmt: skip

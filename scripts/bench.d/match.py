@@ -7,10 +7,11 @@ many names again that belong to neither. An exponent of 1 means that twice the f
 time.
 """
 
-import json
 import math
 import sys
 import time
+
+from figures import show
 
 from shapepipe.pipeline.match import Chosen, Listing, find_files, join_numbers
 
@@ -39,11 +40,6 @@ def main(largest: int = 1_000_000) -> None:
     if first < last:
         power = math.log(times[last] / times[first]) / math.log(last / first)
         show(f"exponent from {first} to {last} units", power, "")
-
-
-def show(name: str, value: float, unit: str) -> None:
-    """Print a figure."""
-    print(json.dumps({"what": name, "value": round(value, 4), "unit": unit}), flush=True)
 
 
 def measure(n: int) -> float:

@@ -6,12 +6,12 @@ Compares stars with the models of PSFEx and, where the folder is given, these mo
 the Sloan survey.
 """
 
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
+from figures import tell
 
 from shapepipe.astro import fits, ldac, moments, psfmodel, psfresiduals
 
@@ -36,15 +36,9 @@ def main(run: str, survey: str | None = None):
         told |= residuals(*everything[-1])
         if survey:
             told |= second_opinion(folder, number, model, Path(survey))
-        show(told)
+        tell(told)
     shapes = (np.concatenate(parts) for parts in zip(*everything, strict=True))
-    show({"ccd": "all"} | residuals(*shapes))
-
-
-def show(told):
-    """Print a line."""
-    print(json.dumps({name: round(value, 4) if isinstance(value, float) else value
-                      for name, value in told.items()}), flush=True)  # noqa: T201  # fmt: skip
+    tell({"ccd": "all"} | residuals(*shapes))
 
 
 def shapes_of(stars):

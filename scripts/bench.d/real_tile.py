@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
+from figures import tell
 from matplotlib.figure import Figure
-from real_exposures import residuals, show
+from real_exposures import residuals
 
 from shapepipe.astro import (
     epochs,
@@ -36,19 +37,19 @@ BRIGHT = 50, 100, 150
 def main(run: str, figure: str | None = None):
     """Print one line of JSON for each part."""
     folder = Path(run)
-    show({"what": "objects"} | account(folder))
+    tell({"what": "objects"} | account(folder))
     agreement = json.loads(product(folder, "shape_agreement_runner", "*.json").read_text())
     bins = agreement.pop("bins")
-    show({"what": "halves"} | agreement)
+    tell({"what": "halves"} | agreement)
     for part in bins:
-        show({"what": "halves, by signal-to-noise ratio"} | part)
+        tell({"what": "halves, by signal-to-noise ratio"} | part)
     stars = stars_of_stack(folder)
     for least in (0, *BRIGHT):
         bright = stars["snr"] >= least
         for kind in ("stack", "epochs"):
             title = f"stars on the stack, S/N >= {least}, PSF of the {kind}"
-            show({"what": title} | compare(stars[bright], kind))
-    show({"what": "astrometry between epochs"} | astrometry(folder))
+            tell({"what": title} | compare(stars[bright], kind))
+    tell({"what": "astrometry between epochs"} | astrometry(folder))
     if figure:
         draw(stars, figure)
 

@@ -58,7 +58,9 @@ def gather(case: Case) -> Table:
     """
     parts, catalogues = [], case.products("sexcat", TILE)
     for tile, path in case.products("galaxy_psf", TILE, ".sqlite").items():
-        truth = _galaxies(case, catalogues[tile]) if tile in catalogues else {}
+        if tile not in catalogues:
+            continue
+        truth = _galaxies(case, catalogues[tile])
         parts += [_of_ccd(case, *key, *part) for key, part in _stamps(path, truth).items()]
     filled = [part for part in parts if len(part)]
     return vstack(filled, metadata_conflicts="silent") if filled else Table()

@@ -155,14 +155,15 @@ def _by_signal(final, pair, usable, gain, opts):
     ratio, bins = np.asarray(final["NGMIX_SNR_NOSHEAR"]), []
     for low, high in zip(EDGES, EDGES[1:], strict=False):
         chosen = usable & (ratio >= low) & (ratio < high)
+        found = agreement.compare(*pair, chosen)
+        if not found.count:
+            continue
         factor = agreement.pair_factor(pair, chosen)
         *_, best = _with_more_noise(final, pair, factor, gain, opts).values()
-        found, more = agreement.compare(*pair, chosen), agreement.compare(*best, chosen)
-        if found.count:
-            bins.append({"low": low, "high": high, "count": found.count,
-                         "chi2_per_dof": found.chi2_per_dof, "error": found.chi2_error,
-                         "pair_factor": factor,
-                         "chi2_per_dof_best": more.chi2_per_dof})  # fmt: skip
+        more = agreement.compare(*best, chosen)
+        bins.append({"low": low, "high": high, "count": found.count,
+                     "chi2_per_dof": found.chi2_per_dof, "error": found.chi2_error,
+                     "pair_factor": factor, "chi2_per_dof_best": more.chi2_per_dof})  # fmt: skip
     return bins
 
 

@@ -108,7 +108,8 @@ def submissions(directory: RunDirectory) -> list[dict]:
 
 def _last_name(directory: RunDirectory) -> int:
     """Number of the last submission that is noted, 0 if none is."""
-    return max((int(note["name"]) for note in submissions(directory)), default=0)
+    noted = submissions(directory)
+    return int(noted[-1]["name"]) if noted else 0
 
 
 def next_name(directory: RunDirectory) -> str:
